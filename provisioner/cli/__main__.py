@@ -1,0 +1,5 @@
+"""``python -m provisioner.cli``: the ``tenantry`` command."""
+
+from provisioner.cli.main import app
+
+app(prog_name="tenantry")

@@ -1,0 +1,90 @@
+"""Every error the service raises on purpose, as one tree. The class decides what happens next.
+
+TenantryError
+├── RetryLater             transient: the operation is tried again with backoff and jitter
+│   ├── LeaseLost            another worker took the tenant over; this one must stop at once
+│   ├── StackLocked          a live update holds the stack's lock
+│   ├── EngineFailed         the update failed for a reason that may pass (throttling, 5xx, timeouts)
+│   └── StripeUnavailable    Stripe could not be reached or answered 5xx/429
+├── OperatorNeeded         retrying will not help until a person acts; the tenant shows as `failed`
+│   ├── UpdateRejected       the cloud or the engine refused the change (bad input, quota, permission)
+│   ├── ProtectedResource    a change would delete a protected resource without authorisation
+│   ├── PlatformMissing      the cell's platform stack has not been deployed
+│   └── ConfigurationInvalid settings or plans.toml are wrong
+└── Reject                 the input is refused; nothing changes
+    ├── Quarantined          an event that can't be trusted or understood; kept for `tenantry events retry`
+    ├── SignatureInvalid     a webhook whose signature does not verify
+    └── NotFound             no such tenant, event or operation
+"""
+
+from __future__ import annotations
+
+
+class TenantryError(Exception):
+    """``message`` says what and where, ``hint`` what to do. Neither ever holds a secret."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class RetryLater(TenantryError):
+    code = "retry"
+
+
+class LeaseLost(RetryLater):
+    code = "lease_lost"
+
+
+class StackLocked(RetryLater):
+    code = "stack_locked"
+
+
+class EngineFailed(RetryLater):
+    code = "engine_failed"
+
+
+class StripeUnavailable(RetryLater):
+    code = "stripe_unavailable"
+
+
+class OperatorNeeded(TenantryError):
+    code = "operator_needed"
+
+
+class UpdateRejected(OperatorNeeded):
+    code = "update_rejected"
+
+
+class ProtectedResource(OperatorNeeded):
+    code = "protected_resource"
+
+
+class PlatformMissing(OperatorNeeded):
+    code = "platform_missing"
+
+
+class ConfigurationInvalid(OperatorNeeded):
+    code = "configuration_invalid"
+
+
+class Reject(TenantryError):
+    code = "rejected"
+
+
+class Quarantined(Reject):
+    code = "quarantined"
+
+
+class SignatureInvalid(Reject):
+    code = "signature_invalid"
+
+
+class NotFound(Reject):
+    code = "not_found"
