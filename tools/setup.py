@@ -112,7 +112,8 @@ def prepare_venv() -> None:
         run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, VENV)
     STAMP.unlink(missing_ok=True)
     say("installing the locked packages")
-    run(uv, "pip", "sync", "--require-hashes", "--python", VENV / "bin" / "python", LOCK)
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
+    run(uv, "pip", "sync", *quiet, "--require-hashes", "--python", VENV / "bin" / "python", LOCK)
     STAMP.write_text(wanted)
     say(f"packages installed in {time.monotonic() - started:.0f} s")
 
