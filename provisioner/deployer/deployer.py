@@ -1,0 +1,248 @@
+"""Operations on stacks: one engine command each, the program inline in this process, events to a callback."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from provisioner.deployer.command import EngineCommand, EngineProcess, Finished
+from provisioner.deployer.events import EventLog
+from provisioner.deployer.failures import Scrubber, classify, stack_is_missing
+from provisioner.deployer.inline import serve
+from provisioner.deployer.types import Operation, OperationResult, StackRequest, StepEvent
+from provisioner.engine.environment import with_application_name
+from provisioner.errors import EngineFailed, UpdateRejected
+
+OnStep = Callable[[StepEvent], None]
+OnStart = Callable[[EngineProcess], None]
+
+_QUIET = ("--non-interactive", "--color=never", "--suppress-outputs", "--suppress-progress", "--suppress-permalink")
+#: `--event-log` exists only among the debugging commands; the Automation API sets both as well.
+_FOR_THE_EVENT_LOG = {"PULUMI_AUTOMATION_API": "true", "PULUMI_DEBUG_COMMANDS": "true"}
+
+
+class StackStore(Protocol):
+    """What the deployer asks of the state store; ``provisioner.engine.state.PostgresState`` has it."""
+
+    def ensure_stack(self, stack_name: str) -> bool:
+        """Create the stack's empty checkpoint if it has none; True if it did."""
+
+    def checkpoint_version(self, stack_name: str) -> str | None: ...
+
+    def secrets_provider(self, stack_name: str) -> Mapping[str, Any] | None:
+        """``secrets_providers`` of the stack's deployment: ``{"type": ..., "state": {...}}``."""
+
+
+class Deployer:
+    """Runs one operation at a time in this process: the Pulumi SDK's runtime is global to it.
+
+    ``environment`` is a whole environment, as ``provisioner.engine.environment`` makes it. Threads that ask for a
+    second operation wait for the first. ``project`` is the parsed ``Pulumi.yaml`` whose stacks these are and
+    ``root`` its directory, against which the paths of provider plugins are resolved.
+    """
+
+    def __init__(
+        self,
+        *,
+        pulumi: Path,
+        environment: Mapping[str, str],
+        project: Mapping[str, Any],
+        root: Path,
+        store: StackStore | None = None,
+        parallel: int = 16,
+    ) -> None:
+        self._pulumi = pulumi
+        self._environment = dict(environment)
+        self._project = dict(project)
+        self._root = root
+        self._store = store
+        self._parallel = parallel
+        self._one_at_a_time = threading.Lock()
+        self._current: EngineCommand | None = None
+
+    # Operations
+
+    def up(
+        self, request: StackRequest, *, on_step: OnStep | None = None, on_start: OnStart | None = None
+    ) -> OperationResult:
+        """Make the stack what ``request`` says; created if there is none."""
+        return self._operate(Operation.UP, request, on_step, on_start)
+
+    def preview(
+        self, request: StackRequest, *, on_step: OnStep | None = None, on_start: OnStart | None = None
+    ) -> OperationResult:
+        """What ``up`` would do. Creates the (empty) stack if there is none."""
+        return self._operate(Operation.PREVIEW, request, on_step, on_start)
+
+    def refresh(
+        self, request: StackRequest, *, on_step: OnStep | None = None, on_start: OnStart | None = None
+    ) -> OperationResult:
+        """Read every resource's state from the cloud into the stack's."""
+        return self._operate(Operation.REFRESH, request, on_step, on_start)
+
+    def destroy(
+        self,
+        request: StackRequest,
+        *,
+        remove: bool = False,
+        on_step: OnStep | None = None,
+        on_start: OnStart | None = None,
+    ) -> OperationResult:
+        """Delete the stack's resources, with ``remove`` also the stack; ``ProtectedResource`` if one is protected."""
+        extra = ["--remove"] if remove else []
+        return self._operate(Operation.DESTROY, request, on_step, on_start, extra)
+
+    def interrupt(self) -> None:
+        """Stop the running operation as Ctrl-C would: it raises ``EngineFailed`` once the engine saved its state."""
+        if self._current is not None:
+            self._current.interrupt()
+
+    def kill(self) -> None:
+        """End the running operation's engine at once."""
+        if self._current is not None:
+            self._current.kill()
+
+    # How
+
+    def _operate(
+        self,
+        operation: Operation,
+        request: StackRequest,
+        on_step: OnStep | None,
+        on_start: OnStart | None,
+        extra: Sequence[str] = (),
+    ) -> OperationResult:
+        with self._one_at_a_time, tempfile.TemporaryDirectory(prefix="tenantry-op-") as directory:
+            began = time.monotonic()
+            environment = self._command_environment(request)
+            scrub = Scrubber(environment)
+            if self._store is not None and operation in {Operation.UP, Operation.PREVIEW}:
+                self._store.ensure_stack(request.stack_name)
+            work_dir = Path(directory)
+            self._materialise(work_dir, request)
+            log = EventLog(on_step, redact=scrub)
+            finished = self._run(operation, request, work_dir, environment, log, on_start, extra)
+            if finished.code != 0 and stack_is_missing(finished):
+                self._create_stack(request, work_dir, environment, scrub)
+                log = EventLog(on_step, redact=scrub)
+                finished = self._run(operation, request, work_dir, environment, log, on_start, extra)
+            if finished.code != 0:
+                raise classify(request, finished, log, scrub)
+            if not log.summarised:
+                raise EngineFailed(
+                    f"stack {request.stack_name}: the engine ended without a summary", hint="it is tried again"
+                )
+            version = self._store.checkpoint_version(request.stack_name) if self._store is not None else None
+            return OperationResult(
+                request.stack_name,
+                operation,
+                log.outputs,
+                log.changes,
+                round(time.monotonic() - began, 4),
+                log.steps,
+                tuple(log.warnings),
+                version,
+            )
+
+    def _run(
+        self,
+        operation: Operation,
+        request: StackRequest,
+        work_dir: Path,
+        environment: Mapping[str, str],
+        log: EventLog,
+        on_start: OnStart | None,
+        extra: Sequence[str],
+    ) -> Finished:
+        needs_program = operation in {Operation.UP, Operation.PREVIEW}
+        with serve(request.program if needs_program else None, log.handle) as address:
+            arguments = [
+                str(self._pulumi), operation.value, "--stack", request.stack_name, *_QUIET,
+                f"--event-log=tcp://{address}", f"--parallel={self._parallel}", "--skip-plugin-pre-install",
+            ]  # fmt: skip
+            if operation is not Operation.PREVIEW:
+                arguments += ["--yes", "--skip-preview"]
+            if needs_program:
+                arguments += [f"--client={address}", "--exec-kind=auto.inline"]
+                arguments += [f"--policy-pack={pack}" for pack in request.policy_packs]
+            else:
+                arguments += ["--exec-kind=auto.local"]
+            if request.refresh and operation is not Operation.REFRESH:
+                arguments.append("--refresh")
+            for urn in request.targets:
+                arguments += ["--target", urn]
+            if request.targets and operation is not Operation.REFRESH:
+                arguments.append("--target-dependents")
+            if request.message:
+                arguments += ["--message", request.message]
+            command = EngineCommand([*arguments, *extra], cwd=work_dir, env=environment, on_start=on_start)
+            self._current = command
+            try:
+                return command.run()
+            finally:
+                self._current = None
+
+    def _create_stack(
+        self, request: StackRequest, work_dir: Path, environment: Mapping[str, str], scrub: Scrubber
+    ) -> None:
+        arguments = [str(self._pulumi), "stack", "init", request.stack_name, "--no-select", "--non-interactive"]
+        if request.secrets_provider:
+            arguments.append(f"--secrets-provider={request.secrets_provider}")
+        finished = EngineCommand(arguments, cwd=work_dir, env=environment).run()
+        if finished.code != 0 and "already exists" not in finished.stderr:
+            raise UpdateRejected(
+                f"stack {request.stack_name} could not be created: {scrub(finished.stderr.strip())}",
+                hint="`tenantry doctor` checks the state backend",
+            )
+
+    def _command_environment(self, request: StackRequest) -> dict[str, str]:
+        environment = {**self._environment, **request.environment, **_FOR_THE_EVENT_LOG}
+        url = environment.get("PULUMI_BACKEND_URL")
+        if request.fence is not None and url:
+            environment["PULUMI_BACKEND_URL"] = with_application_name(url, request.fence.application_name)
+        return environment
+
+    def _materialise(self, work_dir: Path, request: StackRequest) -> None:
+        """The project and the stack's configuration, as files of this operation's own."""
+        project = {**self._project, "plugins": _absolute_plugins(self._project.get("plugins") or {}, self._root)}
+        project.pop("main", None)
+        (work_dir / "Pulumi.yaml").write_text(yaml.safe_dump(project))
+        stack = stack_settings(
+            request.config,
+            request.secrets_provider,
+            self._store.secrets_provider(request.stack_name) if self._store is not None else None,
+        )
+        (work_dir / f"Pulumi.{request.stack_name}.yaml").write_text(yaml.safe_dump(stack))
+
+
+def stack_settings(
+    config: Mapping[str, str], secrets_provider: str | None, in_state: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The content of ``Pulumi.<stack>.yaml``; the salt or key of an existing stack is taken from its state."""
+    settings: dict[str, Any] = {"config": dict(config)}
+    state = (in_state or {}).get("state") or {}
+    match (in_state or {}).get("type"):
+        case "passphrase":
+            settings["encryptionsalt"] = state["salt"]
+        case "cloud":
+            settings["secretsprovider"] = state["url"]
+            settings["encryptedkey"] = state["encryptedkey"]
+        case _ if secrets_provider:
+            settings["secretsprovider"] = secrets_provider
+    return settings
+
+
+def _absolute_plugins(plugins: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    return {
+        kind: [
+            {**plugin, "path": str((root / plugin["path"]).resolve())} if "path" in plugin else dict(plugin)
+            for plugin in entries
+        ]
+        for kind, entries in plugins.items()
+    }

@@ -1,0 +1,124 @@
+"""Decides what a failed operation means: try again, ask the operator, or wait for the lock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from provisioner.deployer.command import Finished
+from provisioner.deployer.events import EventLog, plain, split_urn
+from provisioner.deployer.types import StackRequest
+from provisioner.errors import EngineFailed, ProtectedResource, StackLocked, TenantryError, UpdateRejected
+
+_LOCKED = "the stack is currently locked by"
+_NO_STACK = re.compile(r"no stack named '[^']*' found")
+_PROTECTED = re.compile(
+    r"(?i)resource \S+ cannot be deleted\s+because it is protected|unable to (?:delete|replace) resource"
+)
+_STILL_LOCKED = re.compile(r"created by (\S+)@(\S+) \(pid (\d+)\) at (\S+)")
+
+#: What passes by itself. AWS's codes as their SDKs name them, gRPC's, and the network's.
+_TRANSIENT = re.compile(
+    r"(?i)throttl|TooManyRequests|RequestLimitExceeded|SlowDown|rate exceeded|ServiceUnavailable|service unavailable"
+    r"|InternalFailure|InternalError|internal server error|\b50[0234]\b|RequestTimeout|timed? ?out|deadline exceeded"
+    r"|connection (?:refused|reset|closed|error)|could not connect|EndpointConnectionError|broken pipe|EOF\b"
+    r"|temporarily|try again|transport is closing|error reading from server|code = Unavailable|ResourceInUse"
+    r"|DependencyViolation|OperationAborted|ConcurrentModification|InvalidDBInstanceState|ExpiredToken"
+    r"|too many connections|the database system is (?:starting up|shutting down)|server closed the connection"
+    r"|terminating connection|provider .* (?:exited|crashed)|cancell?ed|interrupted"
+)
+_SECRET_ASSIGNMENT = re.compile(
+    r"(?i)(password|passwd|secret|token|api[_-]?key|passphrase)(\"?\s*[=:]\s*\"?)([^\s\"',;&]+)"
+)
+_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@")
+_KNOWN_TOKENS = re.compile(r"\b(?:(?:sk|rk|whsec|pk)_[A-Za-z0-9_]{8,}|AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16})\b")
+#: Variables whose values never appear in a message.
+_SECRET_VARIABLES = re.compile(r"(?i)password|passphrase|secret|token|api_key|credential")
+
+
+class Scrubber:
+    """Replaces what is or looks like a secret in text that people will read."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        values = {
+            value
+            for name, text in environment.items()
+            if _SECRET_VARIABLES.search(name)
+            for value in (text, *text.split(","))
+            if len(value) >= 6
+        }
+        self._values = sorted(values, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for value in self._values:
+            text = text.replace(value, "[secret]")
+        text = _URL_PASSWORD.sub(r"\1[secret]@", text)
+        text = _KNOWN_TOKENS.sub("[secret]", text)
+        return _SECRET_ASSIGNMENT.sub(
+            lambda match: match[0] if match[3].startswith(("[secret", "arn:")) else f"{match[1]}{match[2]}[secret]",
+            text,
+        )
+
+
+def stack_is_missing(finished: Finished) -> bool:
+    return bool(_NO_STACK.search(finished.stderr + finished.stdout))
+
+
+def classify(request: StackRequest, finished: Finished, log: EventLog, scrub: Scrubber) -> TenantryError:
+    """The error for a command that exited with a code other than 0."""
+    stack = request.stack_name
+    text = plain(finished.stderr + "\n" + finished.stdout)
+    if _LOCKED in text:
+        owner = _STILL_LOCKED.search(text)
+        by = f" by {owner[1]}@{owner[2]} (pid {owner[3]}, since {owner[4]})" if owner else ""
+        return StackLocked(f"stack {stack}: another update holds the lock{by}", hint="it is tried again")
+    if log.violations:
+        what = "; ".join(f"{_resource(step.urn)}{step.message}" for step in log.violations[:3])
+        return UpdateRejected(
+            f"stack {stack}: a policy refused the change: {scrub(what)}",
+            hint="change the plan or the specification so that the policy passes",
+        )
+    reasons = _reasons(log)
+    summary = scrub("; ".join(reasons[:3]) or _last_lines(text) or f"exit code {finished.code}")
+    if _PROTECTED.search(" ".join(reasons) + text):
+        return ProtectedResource(
+            f"stack {stack}: {summary}",
+            hint="offboarding is authorised in two steps: `tenantry tenants destroy TENANT` takes the protection off "
+            "(leaving a final snapshot), then destroys",
+        )
+    if finished.interrupted or finished.code < 0:
+        return EngineFailed(f"stack {stack}: the update was interrupted: {summary}", hint="it is resumed")
+    if _TRANSIENT.search(summary):
+        return EngineFailed(f"stack {stack}: {summary}", hint="it is tried again")
+    return UpdateRejected(f"stack {stack}: {summary}", hint=f"`tenantry explain {stack}` shows every step")
+
+
+def _resource(urn: str) -> str:
+    if not urn:
+        return ""
+    type_, name = split_urn(urn)
+    return f"{type_} {name}: "
+
+
+def _reasons(log: EventLog) -> list[str]:
+    """Errors about resources first: the one about the stack only says that the update failed."""
+    named = [step for step in log.errors if step.urn and step.type != "pulumi:pulumi:Stack"]
+    return [f"{_resource(step.urn)}{_one_line(step.message)}" for step in named or log.errors]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_without_traceback(text.splitlines()))
+
+
+def _without_traceback(lines: Iterable[str]) -> list[str]:
+    """A program's error ends in a traceback of which only the last line tells the reason."""
+    kept = [line.strip() for line in lines if line.strip()]
+    for index, line in enumerate(kept):
+        if line.startswith("Traceback"):
+            return [*kept[:index], kept[-1]]
+    return kept
+
+
+def _last_lines(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines[-3:])
