@@ -103,7 +103,7 @@ def same(handler: Handler[Any], path: Path, old: Any, new: Any) -> bool:
     if old is UNKNOWN or new is UNKNOWN:
         return False
     if old == new and not has_unknown(new):
-        return type(old) is type(new) or not isinstance(old, bool | int)
+        return isinstance(old, bool) == isinstance(new, bool)  # Python's 1 == True is no equality here
     if isinstance(old, str) and isinstance(new, str) and _pattern(path) in handler.json_properties:
         return _same_json(old, new)
     if _scalar(old) and _scalar(new):

@@ -26,7 +26,7 @@ _CREDENTIALS = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@]+:)[^\s@/]+@")
 _ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
-_SECRET = "[secret]"  # noqa: S105
+_SECRET = "[secret]"
 
 
 class ProviderError(Exception):

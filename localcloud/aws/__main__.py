@@ -1,0 +1,5 @@
+import sys
+
+from localcloud.aws.server import main
+
+sys.exit(main())
