@@ -1,0 +1,110 @@
+"""AWS's API on this machine: moto's server, warmed up, whose RDS instances have the address of their real server.
+
+``python -m localcloud.moto --port 0`` prints the port it listens on once it answers. It keeps nothing on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import string
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+#: Services that are loaded before the first request: each costs up to a second, then.
+WARM = (
+    *("sts", "kms", "s3", "iam", "rds", "secretsmanager", "ec2", "logs", "monitoring", "sns", "sqs", "ssm"),
+    "tagging",
+)
+ACCOUNT_ID = "123456789012"
+#: ``POST`` sets what RDS's API tells about an instance: ``{"account", "region", "identifier", "status"}``.
+STATUS_PATH = "/tenantry/rds/status"
+
+_RESOURCE_ID = string.ascii_uppercase + string.digits
+
+
+def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None) -> None:
+    """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
+    # Roles may attach AWS's managed policies, which moto only knows when told to.
+    os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    _real_addresses()
+    moto = DomainDispatcherApplication(create_backend_app)
+    handler = type("Handler", (MotoRequestHandler,), {"disable_nagle_algorithm": True})
+    server = make_server("127.0.0.1", port, _application(moto), threaded=True, request_handler=handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # shutdown() waits for the serving loop, which this very thread runs.
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    _warm(moto)
+    announce(server.server_port)
+    server.serve_forever(poll_interval=0.1)
+    # Threads of idle keep-alive connections would hold the exit back.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _warm(moto: Any) -> None:
+    """Load the services' code, so that no first request waits for it."""
+    for service in WARM:
+        credential = f"AWS4-HMAC-SHA256 Credential=warm/20200101/us-east-1/{service}/aws4_request"
+        environ = {"PATH_INFO": "/", "HTTP_HOST": "localhost", "HTTP_AUTHORIZATION": credential}
+        moto.get_application(environ)
+
+
+def _real_addresses() -> None:
+    """Instances live on this machine, and each has a resource id of its own (moto's is the same for all)."""
+    from moto.rds.models import DBInstance
+
+    original = DBInstance.__init__
+
+    def initialize(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.dbi_resource_id = "db-" + "".join(secrets.choice(_RESOURCE_ID) for _ in range(26))
+
+    replaced: Any = DBInstance
+    replaced.__init__ = initialize
+    replaced.address = property(lambda self: "127.0.0.1")
+
+
+def _application(moto: Any) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != STATUS_PATH:
+            answer: Iterable[bytes] = moto(environ, start_response)
+            return answer
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        found = _set_status(json.loads(environ["wsgi.input"].read(length)))
+        start_response("204 No Content" if found else "404 Not Found", [("Content-Length", "0")])
+        return []
+
+    return application
+
+
+def _set_status(wanted: dict[str, str]) -> bool:
+    from moto.rds.models import rds_backends
+
+    with contextlib.suppress(KeyError):
+        backend = rds_backends[wanted["account"]][wanted["region"]]
+        backend.databases[wanted["identifier"]].status = wanted["status"]
+        return True
+    return False
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m localcloud.moto", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="0: a free one")
+    serve(parser.parse_args(arguments).port, lambda port: print(port, flush=True))
+
+
+if __name__ == "__main__":
+    main()
