@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from localcloud.aws import kms
+from localcloud.aws import iam, kms, s3
 from localcloud.aws.client import Aws, check_config, configure
 from providers.base import Function, Handler, Provider
 
-HANDLERS: tuple[Handler[Aws], ...] = (*kms.HANDLERS,)
+HANDLERS: tuple[Handler[Aws], ...] = (*kms.HANDLERS, *s3.HANDLERS, *iam.HANDLERS)
 FUNCTIONS: tuple[Function[Aws], ...] = ()
 
 
