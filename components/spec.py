@@ -119,6 +119,9 @@ class PlatformSpec(Frozen):
     broker_principal_arns: tuple[str, ...] = Field(
         (), description="who may assume tenant roles; empty: this account's root"
     )
+    provisioner_principal_arns: tuple[str, ...] = Field(
+        (), description="who deploys stacks: may use keys through RDS and Secrets Manager; empty: this account's root"
+    )
     app_schema_version: int = Field(0, ge=0)
     protect: bool = True
 
@@ -149,6 +152,8 @@ class PlatformOutputs(Frozen):
     shared_role_arn: str = Field(description="pool and bridge; requires the session tag tenant_id")
     permissions_boundary_arn: str
     alarm_topic_arn: str
+    broker_principal_arns: tuple[str, ...] = ()
+    provisioner_principal_arns: tuple[str, ...] = ()
     app_schema_version: int
 
 
