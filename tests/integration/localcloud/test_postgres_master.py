@@ -47,7 +47,7 @@ from tests.integration.conftest import Login
 def test_what_a_master_may_not(rds_master: Login, statement: str) -> None:
     with psycopg.connect(rds_master.url, autocommit=True) as connection:
         with pytest.raises(psycopg.Error) as raised:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
         assert raised.value.sqlstate == errors.InsufficientPrivilege.sqlstate
 
 
@@ -66,7 +66,7 @@ def test_what_a_master_may(rds_master: Login) -> None:
             "SELECT query FROM pg_stat_activity",
             "CHECKPOINT",
         ):
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
 
 def test_a_master_has_the_attributes_of_an_rds_master(rds_master: Login) -> None:

@@ -62,7 +62,7 @@ def test_no_setting_can_turn_durability_or_tls_off(cluster: Cluster) -> None:
     cluster.configure({"fsync": "off", "ssl": "off", "listen_addresses": "*", "work_mem": "6MB"})
     cluster.start()
     with cluster.admin() as admin:
-        shown = {name: admin.execute(f"SHOW {name}").fetchone() for name in ("fsync", "ssl", "listen_addresses")}  # type: ignore[arg-type]
+        shown = {name: admin.execute(f"SHOW {name}").fetchone() for name in ("fsync", "ssl", "listen_addresses")}
         assert shown == {"fsync": ("on",), "ssl": ("on",), "listen_addresses": ("127.0.0.1",)}
         assert admin.execute("SHOW work_mem").fetchone() == ("6MB",)
 
