@@ -1,0 +1,152 @@
+"""One Stripe account: its objects, its clocks, and the events that changes announce.
+
+Requests, renewals and deliveries all change it through ``transaction``, one at a time.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from localcloud.stripe.errors import no_such
+from localcloud.stripe.ids import new_id
+from localcloud.stripe.render import difference, render
+from localcloud.stripe.store import Object, Store
+
+API_VERSION = "2026-10-28.endive"
+
+
+class Account:
+    def __init__(self, store: Store, wall: Callable[[], float] = time.time) -> None:
+        self.store = store
+        self.wall = wall
+        self.lock = threading.RLock()
+        #: Called with the ids of new deliveries after the transaction that made them, with the lock released.
+        self.on_deliveries: Callable[[list[str]], None] = lambda _: None
+        self._request: Object = {"id": None, "idempotency_key": None}
+        self._queued: list[str] = []
+
+    @contextmanager
+    def transaction(self, request_id: str | None = None, idempotency_key: str | None = None) -> Iterator[Account]:
+        """Everything inside happens, or nothing. An error undoes it, events included."""
+        with self.lock:
+            self._request = {"id": request_id, "idempotency_key": idempotency_key}
+            self._queued = []
+            try:
+                yield self
+            except BaseException:
+                self.store.rollback()
+                raise
+            self.store.commit()
+            queued = self._queued
+        if queued:
+            self.on_deliveries(queued)
+
+    # -- settings and time
+
+    def setting(self, name: str, default: Any) -> Any:
+        record = self.store.get("_setting", name)
+        return default if record is None else record["value"]
+
+    def set_setting(self, name: str, value: Any) -> None:
+        record = self.store.get("_setting", name)
+        if record is None:
+            self.store.add({"object": "_setting", "id": name, "value": value})
+        else:
+            self.store.edit(record)["value"] = value
+
+    def now(self, test_clock: str | None = None) -> int:
+        """The account's time in Unix seconds, or a test clock's frozen time."""
+        if test_clock is not None:
+            clock = self.store.get("test_helpers.test_clock", test_clock)
+            if clock is not None:
+                return int(clock["frozen_time"])
+        return int(self.wall()) + int(self.setting("clock_offset", 0))
+
+    # -- objects
+
+    def find(self, kind: str, identifier: str, *, param: str | None = None, noun: str | None = None) -> Object:
+        """The object, or Stripe's ``resource_missing``: 404 for the path's own id, 400 for one named by ``param``."""
+        document = self.store.get(kind, identifier)
+        if document is None:
+            noun = noun or kind.split(".")[-1].replace("payment_method", "PaymentMethod")
+            raise no_such(noun, identifier, param=param or "id", status=400 if param else 404)
+        return document
+
+    # -- events
+
+    def emit(
+        self, type: str, document: Object, previous: Object | None = None, test_clock: str | None = None
+    ) -> Object:
+        """Record an event about ``document`` as it is now, and queue its deliveries."""
+        data: Object = {"object": copy.deepcopy(render(self, document))}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        endpoints = [endpoint for endpoint in self.store.all("webhook_endpoint") if _wants(endpoint, type)]
+        event = {
+            "id": new_id("event"),
+            "object": "event",
+            "api_version": API_VERSION,
+            "created": self.now(test_clock or document.get("test_clock")),
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": len(endpoints),
+            "request": dict(self._request),
+            "type": type,
+        }
+        self.store.add(event)
+        for endpoint in endpoints:
+            self.queue_delivery(event, endpoint)
+        return event
+
+    def queue_delivery(self, event: Object, endpoint: Object) -> Object:
+        """A record of the event's way to one endpoint; sent after the transaction."""
+        delivery = self.store.add(
+            {
+                "object": "_delivery",
+                "id": f"{event['id']}/{endpoint['id']}",
+                "event": event["id"],
+                "endpoint": endpoint["id"],
+                "type": event["type"],
+                "attempts": [],
+                "state": "pending",
+            }
+        )
+        self._queued.append(delivery["id"])
+        return delivery
+
+    def requeue(self, event: Object) -> list[str]:
+        """Queue an event again for every endpoint that wants it; the ids of its deliveries."""
+        queued = []
+        for endpoint in self.store.all("webhook_endpoint"):
+            if not _wants(endpoint, event["type"]):
+                continue
+            record = self.store.get("_delivery", f"{event['id']}/{endpoint['id']}")
+            if record is None:
+                self.store.edit(event)["pending_webhooks"] += 1
+                record = self.queue_delivery(event, endpoint)
+            else:
+                if record["state"] != "delivered":
+                    self.store.edit(record)["state"] = "pending"
+                self._queued.append(record["id"])
+            queued.append(record["id"])
+        return queued
+
+    @contextmanager
+    def updating(self, document: Object, type: str | None = None) -> Iterator[Object]:
+        """Change ``document`` inside; afterwards ``<type>`` is emitted with ``previous_attributes`` if it differs."""
+        before = copy.deepcopy(render(self, document))
+        yield self.store.edit(document)
+        previous = difference(before, render(self, document))
+        if previous:
+            self.emit(type or f"{document['object']}.updated", document, previous)
+
+
+def _wants(endpoint: Object, type: str) -> bool:
+    if endpoint["status"] != "enabled":
+        return False
+    return "*" in endpoint["enabled_events"] or type in endpoint["enabled_events"]

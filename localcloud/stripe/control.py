@@ -1,0 +1,171 @@
+"""/_local/...: what the real Stripe has no API for: time, faults, deliveries. Takes and answers JSON, with the API key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from localcloud.stripe.account import Account
+from localcloud.stripe.app import authenticate
+from localcloud.stripe.delivery import DEFAULT_FAULTS, DEFAULT_RETRY
+from localcloud.stripe.errors import ApiError, invalid
+from localcloud.stripe.subscriptions import schedule
+from localcloud.stripe.subscriptions.invoices import DEFAULT_DUNNING
+
+Control = Callable[[Account, Request, dict[str, Any]], dict[str, Any]]
+
+MAX_ADVANCE_S = 10 * 366 * 86400
+
+
+def routes(account: Account) -> list[Route]:
+    table: list[tuple[str, str, Control]] = [
+        ("/_local/health", "GET", _health),
+        ("/_local/clock", "GET", _clock),
+        ("/_local/clock/advance", "POST", _advance),
+        ("/_local/faults", "GET", _faults),
+        ("/_local/faults", "POST", _set_faults),
+        ("/_local/settings", "GET", _settings),
+        ("/_local/settings", "POST", _set_settings),
+        ("/_local/deliveries", "GET", _deliveries),
+        ("/_local/redeliver/{event}", "POST", _redeliver),
+        ("/_local/webhook_endpoints/{endpoint}/roll_secret", "POST", _roll_secret),
+    ]
+    return [Route(path, _endpoint(account, control), methods=[method]) for path, method, control in table]
+
+
+def _endpoint(account: Account, control: Control) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        try:
+            if control is not _health:
+                authenticate(request)
+            return JSONResponse(control(account, request, _json(body)))
+        except ApiError as error:
+            return JSONResponse(error.body(), status_code=error.status)
+
+    return endpoint
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    if not body:
+        return {}
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise invalid("The body must be a JSON object") from None
+    if not isinstance(document, dict):
+        raise invalid("The body must be a JSON object")
+    return document
+
+
+def _health(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    return {"ok": True}
+
+
+def _clock(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    return {"now": account.now(), "offset": account.setting("clock_offset", 0)}
+
+
+def _advance(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    seconds = body.get("seconds")
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds <= MAX_ADVANCE_S:
+        raise invalid(f"seconds must be an integer from 1 to {MAX_ADVANCE_S}", param="seconds")
+    with account.transaction():
+        steps = schedule.advance_account(account, seconds)
+    return {"now": account.now(), "offset": account.setting("clock_offset", 0), "steps": steps}
+
+
+def _faults(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    return {**DEFAULT_FAULTS, **account.setting("faults", {})}
+
+
+def _set_faults(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """Replaces all faults: what isn't given is off."""
+    checked = _checked(body, DEFAULT_FAULTS)
+    with account.transaction():
+        account.set_setting("faults", checked)
+    return checked
+
+
+def _settings(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "retry": {**DEFAULT_RETRY, **account.setting("retry", {})},
+        "dunning": account.setting("dunning", DEFAULT_DUNNING),
+    }
+
+
+def _set_settings(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    unknown = set(body) - {"retry", "dunning"}
+    if unknown:
+        raise invalid(f"Unknown setting {sorted(unknown)[0]}: there are retry and dunning")
+    with account.transaction():
+        if "retry" in body:
+            account.set_setting("retry", _checked(body["retry"], DEFAULT_RETRY))
+        if "dunning" in body:
+            account.set_setting("dunning", _dunning(body["dunning"]))
+    return _settings(account, request, {})
+
+
+def _dunning(given: Any) -> dict[str, Any]:
+    days = given.get("retry_days", DEFAULT_DUNNING["retry_days"]) if isinstance(given, dict) else None
+    then = given.get("then", DEFAULT_DUNNING["then"]) if isinstance(given, dict) else None
+    if not isinstance(days, list) or not all(isinstance(day, int) and 0 < day <= 60 for day in days):
+        raise invalid("dunning.retry_days must be a list of days from 1 to 60", param="dunning")
+    if then not in ("cancel", "mark_unpaid", "leave"):
+        raise invalid("dunning.then must be one of cancel, mark_unpaid, or leave", param="dunning")
+    return {"retry_days": days, "then": then}
+
+
+def _checked(given: Any, defaults: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise invalid("must be a JSON object")
+    result = dict(defaults)
+    for name, value in given.items():
+        if name not in defaults:
+            raise invalid(f"Unknown key {name}: there are {', '.join(defaults)}", param=name)
+        wanted = type(defaults[name])
+        ok = (
+            isinstance(value, bool)
+            if wanted is bool
+            else isinstance(value, int | float) and not isinstance(value, bool)
+        )
+        if not ok or (wanted is int and not isinstance(value, int)) or value < 0:
+            raise invalid(f"{name} must be a {wanted.__name__}, not negative", param=name)
+        result[name] = value
+    return result
+
+
+def _deliveries(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    event, state = request.query_params.get("event"), request.query_params.get("state")
+    with account.lock:
+        data = [
+            {name: item[name] for name in ("id", "event", "type", "endpoint", "state", "attempts")}
+            for item in account.store.all("_delivery")
+            if event in (None, item["event"]) and state in (None, item["state"])
+        ]
+        return {"data": json.loads(json.dumps(data))}
+
+
+def _redeliver(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """Send an event to every enabled endpoint that wants it, whatever became of it before."""
+    with account.transaction():
+        event = account.find("event", request.path_params["event"])
+        queued = account.requeue(event)
+    return {"event": event["id"], "deliveries": queued}
+
+
+def _roll_secret(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """Sign with a new secret; with ``keep_old`` also with the former one, as during Stripe's overlap of 24 hours."""
+    secret = body.get("secret")
+    if not isinstance(secret, str) or not secret:
+        raise invalid("secret must be a string", param="secret")
+    with account.transaction():
+        record = account.find("_endpoint_secret", request.path_params["endpoint"], noun="webhook endpoint")
+        former = record["secrets"][0]
+        account.store.edit(record)["secrets"] = [secret, former] if body.get("keep_old") else [secret]
+    return {"ok": True}

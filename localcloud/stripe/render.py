@@ -1,0 +1,152 @@
+"""From the stored document to what the API shows: embedded objects, expansion, and differences for events.
+
+Stored documents refer to others by id. The API embeds some of them always (a subscription item's price) and others
+on request (``expand[]``).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from localcloud.stripe.errors import invalid
+from localcloud.stripe.store import Object
+
+if TYPE_CHECKING:
+    from localcloud.stripe.account import Account
+
+MAX_EXPANSION_DEPTH = 4
+
+#: kind -> field -> kind that the field's id refers to.
+EXPANDABLE: dict[str, dict[str, str]] = {
+    "customer": {"test_clock": "test_helpers.test_clock", "default_source": "card"},
+    "customer.invoice_settings": {"default_payment_method": "payment_method"},
+    "product": {"default_price": "price"},
+    "price": {"product": "product"},
+    "plan": {"product": "product"},
+    "payment_method": {"customer": "customer"},
+    "subscription": {
+        "customer": "customer",
+        "default_payment_method": "payment_method",
+        "latest_invoice": "invoice",
+        "test_clock": "test_helpers.test_clock",
+        "pending_setup_intent": "setup_intent",
+        "schedule": "subscription_schedule",
+    },
+    "invoice": {
+        "customer": "customer",
+        "default_payment_method": "payment_method",
+        "test_clock": "test_helpers.test_clock",
+    },
+    "invoice.parent.subscription_details": {"subscription": "subscription"},
+    "invoiceitem": {"customer": "customer"},
+    "checkout.session": {"customer": "customer", "subscription": "subscription", "invoice": "invoice"},
+    "entitlements.active_entitlement": {"feature": "entitlements.feature"},
+}
+
+
+def render(account: Account, document: Object) -> Object:
+    """The document as the API shows it, references unexpanded. The argument stays untouched."""
+    shown = {name: copy.deepcopy(value) for name, value in document.items() if not name.startswith("_")}
+    if document["object"] == "subscription":
+        for item in shown["items"]["data"]:
+            _embed_price(account, item)
+        shown["plan"] = shown["items"]["data"][0]["plan"] if len(shown["items"]["data"]) == 1 else None
+        shown["quantity"] = shown["items"]["data"][0].get("quantity") if len(shown["items"]["data"]) == 1 else None
+        for name in ("plan", "quantity"):
+            if shown[name] is None:
+                del shown[name]
+    elif document["object"] == "subscription_item":
+        _embed_price(account, shown)
+    return shown
+
+
+def _embed_price(account: Account, item: Object) -> None:
+    price = copy.deepcopy(account.find("price", item["price"]))
+    item["price"] = price
+    recurring = price["recurring"]
+    item["plan"] = {
+        "id": price["id"],
+        "object": "plan",
+        "active": price["active"],
+        "amount": price["unit_amount"],
+        "amount_decimal": price["unit_amount_decimal"],
+        "billing_scheme": price["billing_scheme"],
+        "created": price["created"],
+        "currency": price["currency"],
+        "interval": recurring["interval"],
+        "interval_count": recurring["interval_count"],
+        "livemode": False,
+        "metadata": price["metadata"],
+        "meter": recurring["meter"],
+        "nickname": price["nickname"],
+        "product": price["product"],
+        "tiers_mode": price["tiers_mode"],
+        "transform_usage": None,
+        "trial_period_days": None,
+        "usage_type": recurring["usage_type"],
+    }
+
+
+def expand(account: Account, shown: Object, paths: list[str]) -> Object:
+    """Replace ids by objects along ``paths`` (``customer``, ``data.items.data.price.product``), in place."""
+    for index, path in enumerate(paths):
+        parts = path.split(".")
+        depth = len([part for part in parts if part != "data"])
+        if depth > MAX_EXPANSION_DEPTH:
+            raise invalid(
+                f"You cannot expand more than {MAX_EXPANSION_DEPTH} levels of a property. "
+                f"The property that is too deep is {path}.",
+                param=f"expand[{index}]",
+            )
+        if not _expand(account, shown, parts, shown.get("object", "")):
+            raise invalid(
+                f"This property cannot be expanded ({path}). You may want to try expanding something else.",
+                param=f"expand[{index}]",
+            )
+    return shown
+
+
+def _expand(account: Account, node: Any, parts: list[str], where: str) -> bool:
+    """Whether the path leads to something that can be expanded (an empty list or null on the way counts)."""
+    if not parts:
+        return True
+    if isinstance(node, list):
+        return all([_expand(account, item, parts, item.get("object", where)) for item in node])
+    if node is None:
+        return True
+    if not isinstance(node, dict):
+        return False
+    where = node.get("object") or where
+    name, rest = parts[0], parts[1:]
+    if name not in node:
+        return name in EXPANDABLE.get(where, {})
+    value = node[name]
+    target = EXPANDABLE.get(where, {}).get(name)
+    if target is not None and isinstance(value, str):
+        found = account.store.get(target, value)
+        if found is None:
+            return True
+        value = node[name] = render(account, found)
+    if target is None and not rest:
+        return isinstance(value, dict) and value.get("object") in ("list", "price", "plan")
+    return _expand(account, value, rest, f"{where}.{name}")
+
+
+def difference(before: Object, after: Object) -> Object:
+    """``previous_attributes``: the former values of what changed; nested hashes hold only what changed in them."""
+    changed: Object = {}
+    for name in {**before, **after}:
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            if old.get("object") == "list":
+                changed[name] = {"data": old["data"]}
+            elif old.get("id") != new.get("id"):
+                changed[name] = old
+            else:
+                changed[name] = difference(old, new)
+        else:
+            changed[name] = old
+    return changed

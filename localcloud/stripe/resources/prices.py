@@ -1,0 +1,157 @@
+"""/v1/prices: their amounts never change; lookup keys can move from one to another."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from localcloud.stripe.account import Account
+from localcloud.stripe.errors import invalid, missing_param
+from localcloud.stripe.fields import assign, merge_metadata
+from localcloud.stripe.ids import new_id
+from localcloud.stripe.lists import page
+from localcloud.stripe.routing import route
+from localcloud.stripe.store import Object
+
+_LONGEST = {"day": 1095, "week": 156, "month": 36, "year": 3}
+
+
+@route("POST", "/v1/prices", "PriceCreateParams")
+def create(account: Account, params: dict[str, Any]) -> Object:
+    if params.get("billing_scheme", "per_unit") != "per_unit" or "tiers" in params or "custom_unit_amount" in params:
+        raise invalid(
+            "This server sells per-unit prices only: no tiers and no custom_unit_amount",
+            param="billing_scheme" if "billing_scheme" in params else "tiers",
+        )
+    product = _product(account, params)
+    amount, decimal = _amount(params)
+    recurring = _recurring(account, params.get("recurring"))
+    price: Object = {
+        "id": new_id("price"),
+        "object": "price",
+        "active": params.get("active", True),
+        "billing_scheme": "per_unit",
+        "created": account.now(),
+        "currency": _currency(params["currency"]),
+        "custom_unit_amount": None,
+        "livemode": False,
+        "lookup_key": None,
+        "metadata": merge_metadata({}, params.get("metadata")),
+        "nickname": params.get("nickname"),
+        "product": product,
+        "recurring": recurring,
+        "tax_behavior": params.get("tax_behavior", "unspecified"),
+        "tiers_mode": None,
+        "transform_quantity": params.get("transform_quantity"),
+        "type": "recurring" if recurring else "one_time",
+        "unit_amount": amount,
+        "unit_amount_decimal": decimal,
+    }
+    account.store.add(price)
+    _set_lookup_key(account, price, params)
+    account.emit("price.created", price)
+    return price
+
+
+def _product(account: Account, params: dict[str, Any]) -> str:
+    if "product_data" in params:
+        from localcloud.stripe.resources import products
+
+        return str(products.create(account, params["product_data"])["id"])
+    if "product" not in params:
+        raise missing_param("product")
+    return str(account.find("product", params["product"], param="product")["id"])
+
+
+def _currency(value: str) -> str:
+    if len(value) != 3 or not value.isascii() or not value.isalpha():
+        raise invalid(f"Invalid currency: {value[:20]}. It must be a three-letter ISO code.", param="currency")
+    return value.lower()
+
+
+def _amount(params: dict[str, Any]) -> tuple[int | None, str]:
+    if "unit_amount" in params and "unit_amount_decimal" in params:
+        raise invalid("You may only specify one of these parameters: unit_amount, unit_amount_decimal.")
+    if "unit_amount" in params:
+        if params["unit_amount"] < 0:
+            raise invalid("This value must be greater than or equal to 0.", param="unit_amount")
+        return params["unit_amount"], str(params["unit_amount"])
+    if "unit_amount_decimal" in params:
+        value = Decimal(str(params["unit_amount_decimal"]))
+        return (int(value) if value == int(value) else None), str(value)
+    raise missing_param("unit_amount")
+
+
+def _recurring(account: Account, given: dict[str, Any] | None) -> Object | None:
+    if given is None:
+        return None
+    count = given.get("interval_count", 1)
+    if not 1 <= count <= _LONGEST[given["interval"]]:
+        raise invalid("Prices can be billed at most every three years.", param="recurring[interval_count]")
+    usage = given.get("usage_type", "licensed")
+    meter = given.get("meter")
+    if usage == "metered" and meter is None:
+        raise invalid("Metered prices need a meter.", param="recurring[meter]", code="parameter_missing")
+    if meter is not None:
+        account.find("billing.meter", meter, param="recurring[meter]")
+    return {
+        "interval": given["interval"],
+        "interval_count": count,
+        "meter": meter,
+        "trial_period_days": None,
+        "usage_type": usage,
+    }
+
+
+def _set_lookup_key(account: Account, price: Object, params: dict[str, Any]) -> None:
+    key = params.get("lookup_key")
+    if key is None:
+        return
+    if len(key) > 200:
+        raise invalid("Lookup keys can be up to 200 characters long", param="lookup_key")
+    for other in account.store.all("price"):
+        if other["lookup_key"] == key and other["id"] != price["id"] and key:
+            if not params.get("transfer_lookup_key"):
+                raise invalid(
+                    f"A price (`{other['id']}`) already uses that lookup key. Use `transfer_lookup_key` to move it.",
+                    param="lookup_key",
+                    code="resource_already_exists",
+                )
+            with account.updating(other):
+                other["lookup_key"] = None
+    price["lookup_key"] = key or None
+
+
+@route("GET", "/v1/prices/{price}", "PriceRetrieveParams")
+def retrieve(account: Account, params: dict[str, Any], price: str) -> Object:
+    return account.find("price", price)
+
+
+@route("POST", "/v1/prices/{price}", "PriceUpdateParams")
+def update(account: Account, params: dict[str, Any], price: str) -> Object:
+    found = account.find("price", price)
+    with account.updating(found):
+        assign(found, params, "active", "nickname", "tax_behavior")
+        _set_lookup_key(account, found, params)
+        found["metadata"] = merge_metadata(found["metadata"], params.get("metadata"))
+    return found
+
+
+@route("GET", "/v1/prices", "PriceListParams")
+def list_all(account: Account, params: dict[str, Any]) -> Object:
+    keys = params.get("lookup_keys")
+    if keys is not None and len(keys) > 10:
+        raise invalid("You can only filter on up to 10 lookup keys", param="lookup_keys")
+    recurring = params.get("recurring", {})
+
+    def keep(price: Object) -> bool:
+        return (
+            params.get("active") in (None, price["active"])
+            and (keys is None or price["lookup_key"] in keys)
+            and params.get("product") in (None, price["product"])
+            and params.get("currency") in (None, price["currency"])
+            and params.get("type") in (None, price["type"])
+            and all((price["recurring"] or {}).get(name) == value for name, value in recurring.items())
+        )
+
+    return page(account, "price", params, "/v1/prices", keep)

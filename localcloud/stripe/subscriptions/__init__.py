@@ -1,0 +1,1 @@
+"""How subscriptions live: periods, invoices, payments, statuses. The rules, without HTTP."""
