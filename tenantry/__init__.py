@@ -1,0 +1,64 @@
+"""Tenantry's SDK: who the tenant is, which database and files are its own, and how to reach them safely.
+
+    from tenantry import Tenantry
+
+    sdk = Tenantry.from_env()
+    with sdk.session("acme") as session:
+        session.execute("INSERT INTO orders (customer_id, total_cents) VALUES (%s, %s)", (1, 500))
+
+Importing it opens nothing. ``docs/sdk.md`` has the whole of it.
+"""
+
+from tenantry.aio import AsyncTenantry
+from tenantry.asgi import TenantMiddleware
+from tenantry.client import Tenantry
+from tenantry.config import Config
+from tenantry.context import current_tenant, tenant_context
+from tenantry.errors import (
+    BrokerUnavailable,
+    ConfigurationInvalid,
+    ControlPlaneUnavailable,
+    DatabaseUnavailable,
+    EntryRefused,
+    InvalidFileName,
+    NoTenant,
+    PoolTimeout,
+    SessionEnded,
+    TenantConflict,
+    TenantryError,
+    TenantSuspended,
+    Unavailable,
+    UnknownTenant,
+)
+from tenantry.files import AsyncTenantFiles, FileInfo, TenantFiles
+from tenantry.placement import Placement
+from tenantry.session import AsyncTenantSession, TenantSession
+
+__all__ = [
+    "AsyncTenantFiles",
+    "AsyncTenantSession",
+    "AsyncTenantry",
+    "BrokerUnavailable",
+    "Config",
+    "ConfigurationInvalid",
+    "ControlPlaneUnavailable",
+    "DatabaseUnavailable",
+    "EntryRefused",
+    "FileInfo",
+    "InvalidFileName",
+    "NoTenant",
+    "Placement",
+    "PoolTimeout",
+    "SessionEnded",
+    "TenantConflict",
+    "TenantFiles",
+    "TenantMiddleware",
+    "TenantSession",
+    "TenantSuspended",
+    "Tenantry",
+    "TenantryError",
+    "Unavailable",
+    "UnknownTenant",
+    "current_tenant",
+    "tenant_context",
+]

@@ -1,0 +1,108 @@
+"""How a transaction becomes one tenant's, and what a refusal to let it means. No I/O."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import psycopg
+
+from tenantry.broker import DatabaseCredentials
+from tenantry.errors import DatabaseUnavailable, EntryRefused, TenantryError
+from tenantry.placement import Placement
+
+# One round trip: the materialised CTE runs before current_tenant() is called, so an unverifiable token is refused
+# here, where entering can be tried again, and not at the caller's first statement.
+_ENTER_POOL = (
+    "WITH entered AS MATERIALIZED (SELECT set_config('search_path', %s, true),"
+    " set_config('app.current_tenant', %s, true), set_config('app.tenant_token', %s, true))"
+    " SELECT tenantry.current_tenant() FROM entered"
+)
+_ENTER_OWN = "SELECT set_config('search_path', %s, true), set_config('app.current_tenant', %s, true)"
+
+#: undoes what another tenant's statements may have left on the connection: temporary tables, settings, cursors
+RESET = "DISCARD ALL"
+
+
+def entry_statement(placement: Placement, credentials: DatabaseCredentials) -> tuple[str, tuple[str, ...]]:
+    """The statement that makes a transaction the tenant's, and its parameters: all of it ends with the transaction."""
+    path = search_path(placement.db_schema)
+    if placement.pooled:
+        if credentials.token is None:
+            raise EntryRefused(
+                f"the broker issued no entry token for tenant {placement.tenant_id!r} of the pool",
+                hint="its placement changed this moment; try again",
+            )
+        return _ENTER_POOL, (path, placement.tenant_id, credentials.token)
+    return _ENTER_OWN, (path, placement.tenant_id)
+
+
+def search_path(schema: str) -> str:
+    """``schema`` quoted, and temporary objects last: one left on a connection must not hide a table."""
+    return '"' + schema.replace('"', '""') + '", pg_temp'
+
+
+class Remedy(Enum):
+    """What may make a failed entry work; each is tried once."""
+
+    RESOLVE = "resolve"  #: placement or credentials are out of date
+    RECONNECT = "reconnect"  #: the connection, or the server behind it, went away
+    NONE = "none"
+
+
+# 42501: the token or its epoch, 28*: the login was closed or its password rotated, 3D/3F: database or schema moved
+_OUTDATED = ("42501", "28000", "28P01", "3D000", "3F000", "42883")
+# 57P0*: terminated, crashed, starting up; 08*: connection failures, PgBouncer's among them
+_GONE = ("57P01", "57P02", "57P03", "57P05", "25P03", "08")
+
+
+def remedy(error: psycopg.Error) -> Remedy:
+    state = error.sqlstate
+    if state is None:
+        # libpq's own errors have no SQLSTATE, nor has a server's refusal while connecting: the text is all there is
+        if not isinstance(error, psycopg.OperationalError):
+            return Remedy.NONE
+        text = str(error)
+        refused = (
+            "authentication failed",
+            "not permitted to log in",
+            "does not exist",
+            "no such user",
+            "no such database",
+        )
+        return Remedy.RESOLVE if any(each in text for each in refused) else Remedy.RECONNECT
+    if state.startswith(_OUTDATED):
+        return Remedy.RESOLVE
+    return Remedy.RECONNECT if state.startswith(_GONE) else Remedy.NONE
+
+
+def failure(placement: Placement, error: psycopg.Error) -> TenantryError | psycopg.Error:
+    """What to raise when no remedy helped."""
+    where = f"{placement.db_host}:{placement.db_port}/{placement.db_name}"
+    kind = remedy(error)
+    if kind is Remedy.RESOLVE:
+        return EntryRefused(
+            f"database {where} refused tenant {placement.tenant_id!r}: {error.sqlstate or type(error).__name__}",
+            hint="its access was withdrawn or it moves this moment",
+        )
+    if kind is Remedy.RECONNECT or (error.sqlstate or "").startswith("53"):
+        return DatabaseUnavailable(
+            f"database {where} of tenant {placement.tenant_id!r} can't be used: "
+            f"{error.sqlstate or type(error).__name__}",
+            hint="is it up, and reachable from here?",
+        )
+    return error
+
+
+def outdated(error: BaseException) -> bool:
+    """Whether an error inside a session means that what is known of the tenant may be out of date."""
+    return isinstance(error, psycopg.Error) and remedy(error) is not Remedy.NONE
+
+
+_RETRYABLE = ("40001", "40P01")
+
+
+def worth_repeating(error: BaseException) -> bool:
+    """Whether the whole transaction may succeed if it is run again."""
+    if not isinstance(error, psycopg.Error):
+        return False
+    return (error.sqlstate or "").startswith(_RETRYABLE) or remedy(error) is not Remedy.NONE
