@@ -17,6 +17,7 @@ from components.spec import Access, Environment
 @dataclass(frozen=True)
 class TenantSchemaArgs:
     names: Names
+    tenant_id: str
     database: pulumi.Input[str]
     key_arn: pulumi.Input[str]
     connection_limit: int
@@ -88,6 +89,7 @@ class TenantSchema(pulumi.ComponentResource):
                 schema=schema.name,
                 owner=owner.name,
                 mode="dedicated",
+                tenant_id=args.tenant_id,
                 directory=args.app_schema.directory,
                 migrations=[dict(each) for each in args.app_schema.migrations],
                 # Default privileges cover only tables that are made after them.

@@ -19,7 +19,8 @@ def main() -> None:
     if config.is_platform(pulumi.get_stack()):
         from stacks import platform
 
-        platform.program(config.platform_spec(), config.app_schema(config.platform_spec().app_schema_version))
+        cell = config.platform_spec()
+        platform.program(cell, config.app_schema(cell.app_schema_version))
     else:
         from stacks import tenant
 

@@ -8,7 +8,9 @@ from typing import TypeVar
 import pulumi
 from pydantic import BaseModel, ValidationError
 
+from components.app_schema import AppMigrations
 from components.spec import PlatformOutputs, PlatformSpec, TenantSpec
+from stacks.app_schema import MigrationsInvalid, app_migrations
 
 PROJECT = "tenantry"
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,15 +39,21 @@ def platform_outputs() -> PlatformOutputs:
     return _load("platform", PlatformOutputs)
 
 
-def app_schema_directory() -> Path | None:
-    """The directory of the application's migrations, or None if the stack has none. Relative to the project root."""
+def app_schema(version: int) -> AppMigrations | None:
+    """The application's migrations up to ``version``, None for 0. A relative directory is the project root's."""
+    if version == 0:
+        return None
+    stack = pulumi.get_stack()
     value = pulumi.Config(PROJECT).get("app_schema")
     if not value:
-        return None
-    directory = ROOT / value
-    if not directory.is_dir():
-        raise ConfigInvalid(f"config {PROJECT}:app_schema of stack {pulumi.get_stack()}: {directory} is no directory")
-    return directory
+        raise ConfigInvalid(
+            f"the spec of stack {stack} asks for app schema version {version}, and config {PROJECT}:app_schema "
+            f"does not say where the migrations are: run `tenantry pulumi -s {stack} <command>`"
+        )
+    try:
+        return app_migrations(ROOT / value, version)
+    except MigrationsInvalid as error:
+        raise ConfigInvalid(f"config {PROJECT}:app_schema of stack {stack}: {error}") from None
 
 
 def _load(key: str, model: type[Model]) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pulumi
+from pulumi_aws._inputs import GetAvailabilityZonesFilterArgs
 from pulumi_aws.get_availability_zones import get_availability_zones_output
 from pulumi_aws.get_caller_identity import get_caller_identity_output
 from pulumi_aws.provider import Provider
@@ -19,8 +20,10 @@ def program(spec: PlatformSpec, app_schema: AppMigrations | None = None) -> Plat
     invoke = pulumi.InvokeOutputOptions(provider=aws)
     account = get_caller_identity_output(opts=invoke).account_id.apply(lambda known: Account(known, spec.region))
     zones = get_availability_zones_output(
-        state="available", filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}], opts=invoke
-    ).names.apply(sorted)
+        state="available",
+        filters=[GetAvailabilityZonesFilterArgs(name="opt-in-status", values=["opt-in-not-required"])],
+        opts=invoke,
+    ).names.apply(lambda names: sorted(names))
     platform = Platform(
         spec.stack_name,
         PlatformArgs(spec=spec, account=account, availability_zones=zones, app_schema=app_schema),

@@ -21,6 +21,7 @@ class BridgeTenant(Tenant):
             name,
             TenantSchemaArgs(
                 names=Names.of_tenant(spec),
+                tenant_id=spec.tenant_id,
                 database=platform.shared_database.name,
                 key_arn=platform.platform_key_arn,
                 connection_limit=spec.connection_limit,

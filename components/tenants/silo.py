@@ -59,6 +59,7 @@ class SiloTenant(Tenant):
             name,
             TenantSchemaArgs(
                 names=self._names,
+                tenant_id=spec.tenant_id,
                 database=own_database.name,
                 key_arn=key.arn,
                 connection_limit=spec.connection_limit,
