@@ -1,0 +1,313 @@
+"""Applying an application's migrations to a schema: each in one transaction, as its owner, recorded and checked."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+from psycopg import sql
+
+from providers.postgres import bookkeeping, catalogue, grants, markers, migrations, row_security
+from providers.postgres.connection import Connection, Server, become, ensure_member
+from providers.postgres.errors import MigrationRefused, NotOurs, PostgresProviderError
+from providers.postgres.migrations import Migration
+from providers.postgres.sql_text import Statement
+
+LOCK_TIMEOUT = "500ms"  #: a migration that waits for a lock makes everyone behind it wait: give way and come again
+LOCK_DEADLINE = 120.0  #: seconds of coming again
+STATEMENT_TIMEOUT = "1h"
+
+
+@dataclass(frozen=True)
+class AppSchema:
+    """``tenant_id`` pins a dedicated schema to its tenant: the default, and the only value, of the column."""
+
+    database: str
+    schema: str
+    owner: str
+    mode: Literal["pool", "dedicated"]
+    directory: Path
+    migrations: tuple[dict[str, Any], ...]
+    tenant_id: str | None = None
+
+
+def converge(server: Server, app: AppSchema, marker: str) -> int:
+    """Apply what is missing and repair what drifted; returns the version the schema is at."""
+    chosen = migrations.select(migrations.load(app.directory), app.migrations, app.directory)
+    with server.connect(app.database) as connection:
+        connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
+        connection.execute("SELECT pg_advisory_lock(hashtextextended('tenantry migrations ' || %s, 0))", (app.schema,))
+        with connection.transaction():
+            _register(connection, app, marker)
+        applied = _applied(connection, app.schema)
+        _refuse_changed(app, chosen, applied)
+        with connection.transaction():
+            become(connection, app.owner)
+            connection.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC")
+        for migration in chosen[len(applied) :]:
+            _patiently(lambda m=migration: _apply(connection, app, m, chosen))
+        _patiently(lambda: _repair(connection, app))
+    return len(chosen)
+
+
+def _register(connection: Connection, app: AppSchema, marker: str) -> None:
+    bookkeeping.ensure_tables(connection)
+    if app.mode == "pool" and not bookkeeping.table_exists(connection, "pool_tenant"):
+        raise PostgresProviderError(
+            f"database {app.database} has no pool security: declare that the AppSchema depends on the PoolSecurity"
+        )
+    row = connection.execute(
+        "SELECT mode, marker FROM tenantry.app_schema WHERE schema_name = %s", (app.schema,)
+    ).fetchone()
+    if row is None:
+        connection.execute(
+            "INSERT INTO tenantry.app_schema (schema_name, mode, marker) VALUES (%s, %s, %s)",
+            (app.schema, app.mode, marker),
+        )
+    elif row[1] != marker:
+        raise NotOurs(f"the migrations of schema {app.schema} in {app.database} belong to {row[1]!r}, not {marker!r}")
+
+
+def _applied(connection: Connection, schema: str) -> list[tuple[int, str, str]]:
+    if not bookkeeping.table_exists(connection, "migration"):
+        return []
+    rows = connection.execute(
+        "SELECT version, name, sha256 FROM tenantry.migration WHERE schema_name = %s ORDER BY version", (schema,)
+    ).fetchall()
+    return [(int(str(version)), str(name), str(sha256)) for version, name, sha256 in rows]
+
+
+def _refuse_changed(app: AppSchema, chosen: Sequence[Migration], applied: Sequence[tuple[int, str, str]]) -> None:
+    if len(applied) > len(chosen):
+        version, name, _ = applied[-1]
+        raise MigrationRefused(
+            f"schema {app.schema} is at {version:04d}_{name}.sql, {app.directory} ends at {len(chosen):04d}: "
+            "migrations only go forward. Restore the missing files"
+        )
+    for migration, (version, name, sha256) in zip(chosen, applied, strict=False):
+        if migration.sha256 != sha256:
+            raise MigrationRefused(
+                f"{migration.path.name}: was changed after it was applied to schema {app.schema} as "
+                f"{version:04d}_{name}.sql: its SHA-256 was {sha256}, is {migration.sha256}. "
+                "Restore the file and put the change into a new migration"
+            )
+
+
+def _patiently(action: Any) -> None:
+    """Repeat an action that gave way to other sessions' locks, with growing pauses, until ``LOCK_DEADLINE``."""
+    deadline = time.monotonic() + LOCK_DEADLINE
+    delay = 0.2
+    while True:
+        try:
+            action()
+            return
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+            if time.monotonic() > deadline:
+                raise PostgresProviderError(
+                    f"other sessions kept the tables locked for {LOCK_DEADLINE:.0f} s "
+                    f"({error.diag.message_primary}). End long transactions and run the update again"
+                ) from None
+            time.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            delay = min(delay * 2, 5.0)
+
+
+def _apply(connection: Connection, app: AppSchema, migration: Migration, chosen: Sequence[Migration]) -> None:
+    declared = _reference_tables(chosen[: migration.version])
+    broken: list[catalogue.Violation] = []
+    try:
+        with connection.transaction():
+            _enter(connection, app, migration)
+            for statement in migration.statements:
+                _execute(connection, app, migration, statement)
+            _require_owner(connection, app, migration)
+            broken = _violations(connection, app, declared)
+            if broken:
+                raise _Broken
+            _secure(connection, app)
+            connection.execute("RESET ROLE")
+            connection.execute(
+                "INSERT INTO tenantry.migration (schema_name, version, name, sha256) VALUES (%s, %s, %s, %s)",
+                (app.schema, migration.version, migration.name, migration.sha256),
+            )
+    except _Broken:
+        raise _blame(connection, app, migration, declared, broken) from None
+
+
+class _Broken(Exception):
+    """Rolls the migration back."""
+
+
+def _reference_tables(chosen: Sequence[Migration]) -> frozenset[str]:
+    return frozenset().union(*(migration.reference_tables for migration in chosen))
+
+
+def _enter(connection: Connection, app: AppSchema, migration: Migration) -> None:
+    connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+    become(connection, app.owner)
+    if migration.all_tenants and app.mode == "pool":
+        row_security.unforce(connection, app.schema)
+    connection.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(app.schema)))
+
+
+def _execute(connection: Connection, app: AppSchema, migration: Migration, statement: Statement) -> None:
+    try:
+        connection.execute(statement.text.encode())
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        raise
+    except psycopg.Error as error:
+        if error.diag.sqlstate is None:
+            raise
+        position = int(error.diag.statement_position or 1) - 1
+        reason = f"{error.diag.message_primary} (SQLSTATE {error.diag.sqlstate})"
+        reason += "".join(f". {text}" for text in (error.diag.message_detail, error.diag.message_hint) if text)
+        if error.diag.message_primary == "no tenant entered" and not migration.all_tenants:
+            reason += ". A migration that changes every tenant's rows says so by the comment '-- tenantry: all-tenants'"
+        raise migration.refuse(statement.line_at(position), reason) from None
+
+
+def _require_owner(connection: Connection, app: AppSchema, migration: Migration) -> None:
+    row = connection.execute("SELECT current_user").fetchone()
+    assert row is not None
+    if row[0] != app.owner:
+        raise migration.refuse(1, "left the role of the schema's owner")
+
+
+def _violations(connection: Connection, app: AppSchema, declared: frozenset[str]) -> list[catalogue.Violation]:
+    connection.execute("SET LOCAL search_path = pg_catalog")
+    return catalogue.violations(connection, app.schema, declared)
+
+
+def _blame(
+    connection: Connection,
+    app: AppSchema,
+    migration: Migration,
+    declared: frozenset[str],
+    broken: Sequence[catalogue.Violation],
+) -> MigrationRefused:
+    """Run the migration once more, looking after each statement, and roll it back: which one broke the rule?"""
+    since: dict[catalogue.Violation, int] = {}
+    try:
+        with connection.transaction():
+            _enter(connection, app, migration)
+            for statement in migration.statements:
+                connection.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(app.schema)))
+                _execute(connection, app, migration, statement)
+                present = set(_violations(connection, app, declared))
+                since = {violation: since.get(violation, statement.line) for violation in present}
+            raise _Broken
+    except (_Broken, psycopg.Error):
+        pass
+    lines = [f"{migration.path.name}:{since.get(violation, 1)}: {violation}" for violation in broken]
+    return MigrationRefused("\n".join(sorted(lines, key=lambda text: (int(text.split(":")[1]), text))))
+
+
+def _secure(connection: Connection, app: AppSchema) -> None:
+    """Row-level security, the pin, and the logins' privileges; as the owner."""
+    if app.mode == "pool":
+        row_security.enforce(connection, app.schema)
+    elif app.tenant_id is not None:
+        row_security.pin(connection, app.schema, app.tenant_id)
+    connection.execute(
+        sql.SQL("REVOKE ALL ON ALL ROUTINES IN SCHEMA {} FROM PUBLIC").format(sql.Identifier(app.schema))
+    )
+    for role in grants.users(connection, app.schema):
+        grants.converge(connection, app.schema, role, app.mode)
+
+
+def _repair(connection: Connection, app: AppSchema) -> None:
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        become(connection, app.owner)
+        if app.mode == "pool":
+            for table, policy in row_security.foreign_policies(connection, app.schema):
+                connection.execute(
+                    sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(policy), sql.Identifier(app.schema, table))
+                )
+        _secure(connection, app)
+
+
+def read(server: Server, app: AppSchema, marker: str) -> tuple[int, list[str]] | None:
+    """The version the schema is at and what differs from what the migrations made; None if nothing is there."""
+    with server.connect() as connection:
+        if not markers.exists(connection, "DATABASE", app.database):
+            return None
+    with server.connect(app.database) as connection:
+        if not markers.exists(connection, "SCHEMA", app.schema):
+            return None
+        if bookkeeping.app_schema_mode(connection, app.schema) is None:
+            return None
+        applied = _applied(connection, app.schema)
+        drift = []
+        for (version, name, sha256), declared in zip(applied, app.migrations, strict=False):
+            if sha256 != declared["sha256"]:
+                drift.append(f"migration {version:04d}_{name} was applied with SHA-256 {sha256}")
+        if app.mode == "pool":
+            drift += row_security.drift(connection, app.schema)
+        drift += _broken_rules(connection, app, len(applied))
+    return len(applied), drift
+
+
+def _broken_rules(connection: Connection, app: AppSchema, version: int) -> list[str]:
+    """Rules that objects made behind the migrations' back break; none can be told without the files."""
+    try:
+        found = migrations.load(app.directory)
+    except MigrationRefused:
+        return []
+    with connection.transaction():
+        return [str(violation) for violation in _violations(connection, app, _reference_tables(found[:version]))]
+
+
+def delete(server: Server, app: AppSchema, marker: str) -> None:
+    """Drop what the schema holds and forget its migrations; nothing happens if database or schema is gone."""
+    with server.connect() as connection:
+        if not markers.exists(connection, "DATABASE", app.database):
+            return
+    with server.connect(app.database) as connection:
+        if bookkeeping.app_schema_mode(connection, app.schema) is None:
+            return
+        with connection.transaction():
+            row = connection.execute(
+                "SELECT marker FROM tenantry.app_schema WHERE schema_name = %s", (app.schema,)
+            ).fetchone()
+            if row is not None and row[0] != marker:
+                raise NotOurs(f"the migrations of schema {app.schema} in {app.database} belong to {row[0]!r}")
+        _patiently(lambda: _drop(connection, app))
+
+
+_DROPS = """
+SELECT format('DROP %%s %%I.%%I CASCADE', CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+              WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, n.nspname, c.relname)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT EXISTS (
+       SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('i', 'a')
+          AND d.refclassid = 'pg_class'::regclass)
+ UNION ALL
+SELECT format('DROP ROUTINE %%s CASCADE', p.oid::regprocedure)
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = %(schema)s
+ UNION ALL
+SELECT format('DROP %%s %%I.%%I CASCADE', CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, n.nspname, t.typname)
+  FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
+ WHERE n.nspname = %(schema)s AND (t.typtype IN ('d', 'e', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
+"""
+
+
+def _drop(connection: Connection, app: AppSchema) -> None:
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        if markers.exists(connection, "SCHEMA", app.schema):
+            ensure_member(connection, app.owner)
+            become(connection, app.owner)
+            connection.execute("SET LOCAL search_path = pg_catalog")
+            while rows := connection.execute(_DROPS, {"schema": app.schema}).fetchall():
+                # One at a time: a CASCADE may have dropped what the list still names.
+                connection.execute(str(rows[0][0]).encode())
+            connection.execute("RESET ROLE")
+        bookkeeping.lock(connection)
+        connection.execute("DELETE FROM tenantry.migration WHERE schema_name = %s", (app.schema,))
+        connection.execute("DELETE FROM tenantry.app_schema WHERE schema_name = %s", (app.schema,))
+        bookkeeping.drop_if_unused(connection)

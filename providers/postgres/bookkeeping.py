@@ -1,0 +1,82 @@
+"""The schema `tenantry` of a database: what the provider keeps there for itself. The master owns it."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from providers.postgres.connection import Connection
+
+SCHEMA = "tenantry"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS tenantry.app_schema (
+    schema_name text PRIMARY KEY,
+    mode        text NOT NULL CHECK (mode IN ('pool', 'dedicated')),
+    marker      text NOT NULL
+);
+CREATE TABLE IF NOT EXISTS tenantry.migration (
+    schema_name text NOT NULL,
+    version     integer NOT NULL CHECK (version >= 1),
+    name        text NOT NULL,
+    sha256      text NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (schema_name, version)
+);
+REVOKE ALL ON tenantry.app_schema, tenantry.migration FROM PUBLIC;
+"""
+_LOCK = 0x74656E616E747279  #: advisory lock: "tenantry"
+
+
+def lock(connection: Connection) -> None:
+    """Serialise changes of the schema `tenantry` until the end of the transaction."""
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+
+def ensure_schema(connection: Connection) -> None:
+    lock(connection)
+    if connection.execute("SELECT FROM pg_namespace WHERE nspname = %s", (SCHEMA,)).fetchone() is None:
+        connection.execute("CREATE SCHEMA tenantry")
+    connection.execute("REVOKE ALL ON SCHEMA tenantry FROM PUBLIC")
+
+
+def ensure_tables(connection: Connection) -> None:
+    ensure_schema(connection)
+    connection.execute(_TABLES)
+
+
+def table_exists(connection: Connection, name: str) -> bool:
+    row = connection.execute(
+        "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = %s AND relname = %s",
+        (SCHEMA, name),
+    ).fetchone()
+    return row is not None
+
+
+def drop_if_unused(connection: Connection) -> None:
+    """Remove the tables without rows, and the schema if nothing is left in it."""
+    lock(connection)
+    for name in ("migration", "app_schema"):
+        table = sql.Identifier(SCHEMA, name)
+        if (
+            table_exists(connection, name)
+            and not connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(table)).fetchone()
+        ):
+            connection.execute(sql.SQL("DROP TABLE {}").format(table))
+    left = connection.execute(
+        """
+        SELECT FROM pg_namespace n WHERE n.nspname = %s
+           AND (EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid)
+                OR EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = n.oid))
+        """,
+        (SCHEMA,),
+    ).fetchone()
+    if left is None:
+        connection.execute("DROP SCHEMA IF EXISTS tenantry")
+
+
+def app_schema_mode(connection: Connection, schema: str) -> str | None:
+    """`pool` or `dedicated` if the application's migrations made the schema's tables, else None."""
+    if not table_exists(connection, "app_schema"):
+        return None
+    row = connection.execute("SELECT mode FROM tenantry.app_schema WHERE schema_name = %s", (schema,)).fetchone()
+    return None if row is None else str(row[0])

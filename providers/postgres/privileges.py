@@ -1,0 +1,115 @@
+"""Privileges of an application's login in a schema, and of its owner's future objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from providers.postgres import bookkeeping, grants, markers
+from providers.postgres.connection import Connection, Server, become
+
+
+@dataclass(frozen=True)
+class Privileges:
+    database: str
+    schema: str
+    owner: str
+    role: str
+
+
+def converge(server: Server, p: Privileges) -> None:
+    """Grant what the role should have, revoke what it shouldn't."""
+    with server.connect(p.database) as connection, connection.transaction():
+        connection.execute(
+            sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(p.database), sql.Identifier(p.role))
+        )
+        for privilege in sorted(_on_database(connection, p) - {"CONNECT"}):
+            connection.execute(
+                sql.SQL("REVOKE {} ON DATABASE {} FROM {}").format(
+                    sql.SQL(privilege),
+                    sql.Identifier(p.database),
+                    sql.Identifier(p.role),
+                )
+            )
+        mode = bookkeeping.app_schema_mode(connection, p.schema)
+        become(connection, p.owner)
+        _converge_defaults(connection, p)
+        grants.converge(connection, p.schema, p.role, mode)
+
+
+def _converge_defaults(connection: Connection, p: Privileges) -> None:
+    # The right of PUBLIC to execute new functions is a global default: only a global revocation takes it away.
+    connection.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC")
+    scope = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {}").format(sql.Identifier(p.schema))
+    role = sql.Identifier(p.role)
+    connection.execute(sql.SQL("{} REVOKE ALL ON TABLES FROM {}").format(scope, role))
+    connection.execute(sql.SQL("{} REVOKE ALL ON SEQUENCES FROM {}").format(scope, role))
+    connection.execute(sql.SQL("{} GRANT SELECT, USAGE ON SEQUENCES TO {}").format(scope, role))
+    connection.execute(sql.SQL("{} REVOKE ALL ON ROUTINES FROM {}").format(scope, role))
+
+
+def _on_database(connection: Connection, p: Privileges) -> set[str]:
+    rows = connection.execute(
+        """
+        SELECT g.privilege_type FROM pg_database d, aclexplode(d.datacl) g
+         WHERE d.datname = current_database() AND pg_get_userbyid(g.grantee) = %s
+        """,
+        (p.role,),
+    ).fetchall()
+    return {str(privilege) for (privilege,) in rows}
+
+
+def _defaults(connection: Connection, p: Privileges) -> set[str]:
+    rows = connection.execute(
+        """
+        SELECT CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'routines'
+                    ELSE d.defaclobjtype::text END, g.privilege_type
+          FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace, aclexplode(d.defaclacl) g
+         WHERE n.nspname = %s AND pg_get_userbyid(d.defaclrole) = %s AND pg_get_userbyid(g.grantee) = %s
+        """,
+        (p.schema, p.owner, p.role),
+    ).fetchall()
+    return {f"{privilege} on future {kind}" for kind, privilege in rows}
+
+
+_DEFAULTS = {"SELECT on future sequences", "USAGE on future sequences"}
+
+
+def read(server: Server, p: Privileges) -> list[str] | None:
+    """Privileges that are missing or too many; None if database, schema or role is gone."""
+    with server.connect() as connection:
+        if not markers.exists(connection, "DATABASE", p.database) or not markers.exists(connection, "ROLE", p.role):
+            return None
+    with server.connect(p.database) as connection:
+        if not markers.exists(connection, "SCHEMA", p.schema):
+            return None
+        with connection.transaction():
+            connection.execute("SET LOCAL search_path = pg_catalog")
+            mode = bookkeeping.app_schema_mode(connection, p.schema)
+            have = {f"{x} on {k.lower()} {n}" for k, n, x in grants.actual(connection, p.schema, p.role)}
+            want = {f"{x} on {k.lower()} {n}" for k, n, x in grants.wanted(connection, p.schema, mode)}
+        have |= {f"{privilege} on database {p.database}" for privilege in _on_database(connection, p)}
+        have |= _defaults(connection, p)
+    want |= {f"CONNECT on database {p.database}"} | _DEFAULTS
+    drift = [f"{p.role} lacks {text}" for text in sorted(want - have)]
+    return drift + [f"{p.role} has {text}" for text in sorted(have - want)]
+
+
+def delete(server: Server, p: Privileges) -> None:
+    """Revoke everything; nothing happens where database, schema or role is gone."""
+    with server.connect() as connection:
+        if not markers.exists(connection, "DATABASE", p.database) or not markers.exists(connection, "ROLE", p.role):
+            return
+        role = sql.Identifier(p.role)
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(sql.Identifier(p.database), role))
+    with server.connect(p.database) as connection, connection.transaction():
+        if not markers.exists(connection, "SCHEMA", p.schema) or not markers.exists(connection, "ROLE", p.owner):
+            return
+        become(connection, p.owner)
+        schema = sql.Identifier(p.schema)
+        scope = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {}").format(schema)
+        for kind in ("TABLES", "SEQUENCES", "ROUTINES"):
+            connection.execute(sql.SQL("REVOKE ALL ON ALL {} IN SCHEMA {} FROM {}").format(sql.SQL(kind), schema, role))
+            connection.execute(sql.SQL("{} REVOKE ALL ON {} FROM {}").format(scope, sql.SQL(kind), role))
+        connection.execute(sql.SQL("REVOKE ALL ON SCHEMA {} FROM {}").format(schema, role))

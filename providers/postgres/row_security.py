@@ -1,0 +1,133 @@
+"""Row-level security of a schema's tables: every table with a `tenant_id` column, partitions included, forced."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from providers.postgres.connection import Connection
+
+POLICY = "tenantry_tenant"
+COLUMN = "tenant_id"
+#: as pg_get_expr prints the policy's expression with search_path = pg_catalog
+_EXPRESSION = "(tenant_id = ( SELECT tenantry.current_tenant() AS current_tenant))"
+
+_TENANT_TABLES = """
+SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
+       coalesce((SELECT p.polpermissive AND p.polcmd = '*' AND p.polroles = '{0}'
+                        AND pg_get_expr(p.polqual, p.polrelid) = %(expression)s
+                        AND pg_get_expr(p.polwithcheck, p.polrelid) = %(expression)s
+                   FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(policy)s), false),
+       EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(policy)s),
+       a.atthasdef
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+ WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p')
+ ORDER BY c.relispartition, c.relname
+"""
+
+
+def tenant_tables(connection: Connection, schema: str) -> list[str]:
+    """Tables with a tenant's rows, by name; partitions are left out: their rows are reached through the parent."""
+    rows = connection.execute(
+        """
+        SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+         WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY 1
+        """,
+        (schema,),
+    ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
+def _states(connection: Connection, schema: str) -> list[tuple[str, bool, bool, bool, bool, bool]]:
+    # pg_get_expr leaves out the schema of what search_path finds.
+    connection.execute("SET LOCAL search_path = pg_catalog")
+    parameters = {"schema": schema, "policy": POLICY, "expression": _EXPRESSION}
+    rows = connection.execute(_TENANT_TABLES, parameters).fetchall()
+    return [(str(name), *(bool(flag) for flag in flags)) for name, *flags in rows]  # type: ignore[misc]
+
+
+def enforce(connection: Connection, schema: str) -> None:
+    """Secure every table of the schema that isn't; called as the owner, in the transaction that changed the tables.
+
+    Tables that are secured already are not touched, so that nobody waits for their locks. `tenant_id` gets the entered
+    tenant as its default, so that an application's INSERT reads the same in every tier; the policy checks it.
+    """
+    for name, enabled, forced, right, present, has_default in _states(connection, schema):
+        table = sql.Identifier(schema, name)
+        if not enabled or not forced:
+            connection.execute(
+                sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY").format(table)
+            )
+        if present and not right:
+            connection.execute(sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(POLICY), table))
+        if not right:
+            connection.execute(
+                sql.SQL(
+                    "CREATE POLICY {} ON {} AS PERMISSIVE FOR ALL TO PUBLIC"
+                    " USING (tenant_id = (SELECT tenantry.current_tenant()))"
+                    " WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()))"
+                ).format(sql.Identifier(POLICY), table)
+            )
+        if not has_default:
+            connection.execute(
+                sql.SQL(
+                    "ALTER TABLE {} ALTER COLUMN tenant_id"
+                    " SET DEFAULT NULLIF(current_setting('app.current_tenant', true), '')"
+                ).format(table)
+            )
+
+
+def unforce(connection: Connection, schema: str) -> None:
+    """Let the owner change every tenant's rows until :func:`enforce` in the same transaction."""
+    for name, *_ in _states(connection, schema):
+        connection.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(sql.Identifier(schema, name)))
+
+
+def drift(connection: Connection, schema: str) -> list[str]:
+    """Tables of the schema that are not secured, and policies that others added."""
+    found = []
+    with connection.transaction():
+        for name, enabled, forced, right, _, _ in _states(connection, schema):
+            if not (enabled and forced):
+                found.append(f"table {name}: row-level security is not " + ("forced" if enabled else "enabled"))
+            if not right:
+                found.append(f"table {name}: policy {POLICY} is missing or changed")
+    return found + [
+        f"table {table}: permissive policy {policy} lets more rows through"
+        for table, policy in foreign_policies(connection, schema)
+    ]
+
+
+def foreign_policies(connection: Connection, schema: str) -> list[tuple[str, str]]:
+    """Permissive policies beside ours, as (table, policy)."""
+    rows = connection.execute(
+        """
+        SELECT c.relname, p.polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = %s AND p.polname <> %s AND p.polpermissive ORDER BY 1, 2
+        """,
+        (schema, POLICY),
+    ).fetchall()
+    return [(str(table), str(policy)) for table, policy in rows]
+
+
+def pin(connection: Connection, schema: str, tenant_id: str) -> None:
+    """A dedicated schema holds one tenant: `tenant_id` defaults to it and nothing else is accepted."""
+    constraint = sql.Identifier("tenantry_tenant_id")
+    for name, *_, has_default in _states(connection, schema):
+        table = sql.Identifier(schema, name)
+        checked = connection.execute(
+            "SELECT FROM pg_constraint WHERE conrelid = %s::regclass AND conname = 'tenantry_tenant_id'",
+            (table.as_string(connection),),
+        ).fetchone()
+        if checked is None:
+            connection.execute(
+                sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (tenant_id = {})").format(
+                    table, constraint, sql.Literal(tenant_id)
+                )
+            )
+        if not has_default:
+            connection.execute(
+                sql.SQL("ALTER TABLE {} ALTER COLUMN tenant_id SET DEFAULT {}").format(table, sql.Literal(tenant_id))
+            )
