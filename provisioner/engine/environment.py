@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from provisioner.engine import shims
+
 #: The engine's Postgres backend holds one connection while it asks for another, of 2 x GOMAXPROCS: with few processors
 #: its listing waits for itself for ever.
 GOMAXPROCS = "16"
@@ -19,19 +21,19 @@ def environment(
     base: Mapping[str, str],
     *,
     pulumi: Path,
-    shims: Path | None,
+    shims_dir: Path | None,
     pulumi_home: Path,
     backend_url: str | None = None,
     acquire_plugins: bool | None = None,
 ) -> dict[str, str]:
     """``base`` (``os.environ``) with what the engine needs.
 
-    ``pulumi`` is the executable, ``shims`` the directory of language host and plugins that it does not bundle.
+    ``pulumi`` is the executable, ``shims_dir`` a directory with what it does not bundle.
     ``acquire_plugins`` lets the engine download resource plugins; by default it may, unless providers are attached
     through ``PULUMI_DEBUG_PROVIDERS`` (the local cloud), where a download could only hide a mistake.
     """
     result = {name: value for name, value in base.items() if name not in _DROPPED}
-    result["PATH"] = search_path([pulumi.parent, shims], base.get("PATH", os.defpath))
+    result["PATH"] = search_path([pulumi.parent, shims_dir], base.get("PATH", os.defpath))
     if acquire_plugins is None:
         acquire_plugins = not base.get("PULUMI_DEBUG_PROVIDERS")
     if backend_url is not None:
@@ -53,6 +55,7 @@ def settings(pulumi_home: Path) -> dict[str, str]:
         "PULUMI_DIY_BACKEND_NO_LEGACY_WARNING": "true",
         "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS": "true",
         "GOMAXPROCS": GOMAXPROCS,
+        **shims.variables(),
     }
 
 
@@ -62,9 +65,9 @@ def search_path(first: Iterable[Path | None], rest: str) -> str:
     return os.pathsep.join(part for part in ordered if part)
 
 
-def shell_exports(*, pulumi: Path, shims: Path | None, pulumi_home: Path, path: str) -> dict[str, str]:
+def shell_exports(*, pulumi: Path, shims_dir: Path | None, pulumi_home: Path, path: str) -> dict[str, str]:
     """What ``tenantry local env`` adds for plain ``pulumi`` commands; ``path`` is the shell's present PATH."""
-    return {"PATH": search_path([pulumi.parent, shims], path), **settings(pulumi_home)}
+    return {"PATH": search_path([pulumi.parent, shims_dir], path), **settings(pulumi_home)}
 
 
 def render_exports(exports: Mapping[str, str]) -> str:

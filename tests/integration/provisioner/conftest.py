@@ -22,6 +22,7 @@ import pytest
 
 from provisioner.deployer import Deployer
 from provisioner.engine.environment import environment
+from provisioner.engine.runtime import prepare
 from provisioner.engine.state import PostgresState
 
 ROOT = Path(__file__).parents[3]
@@ -129,11 +130,9 @@ def fake_cloud(tmp_path: Path) -> Iterator[FakeCloud]:
 
 
 @pytest.fixture(scope="session")
-def pulumi() -> Path:
+def pulumi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine as `make setup` left it."""
-    from provisioner.engine.resolve import Resolver
-
-    return Resolver(os.environ).resolve().pulumi
+    return prepare(tmp_path_factory.mktemp("data")).pulumi
 
 
 class Workbench:
@@ -147,7 +146,7 @@ class Workbench:
         self.environment = environment(
             {**os.environ, "PULUMI_CONFIG_PASSPHRASE": "correct horse battery", **attached},
             pulumi=pulumi,
-            shims=None,
+            shims_dir=None,
             pulumi_home=directory / "home",
             backend_url=backend_url,
             acquire_plugins=False,
