@@ -28,7 +28,7 @@ from localcloud.postgres.template import SUPERUSER, template
 from localcloud.postgres.tls import Authority, write_file
 from provisioner.errors import OperatorNeeded
 
-__all__ = ["SUPERUSER", "Cluster", "ClusterFailed", "reachable_directory"]
+__all__ = ["SUPERUSER", "Cluster", "ClusterFailed", "connection_url", "reachable_directory"]
 
 RECORD = "cluster.json"
 START_SECONDS = 60.0
@@ -90,17 +90,18 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         source: Path | None = None,
         force_ssl: bool = True,
+        port: int | None = None,
     ) -> Cluster:
         """Make a stopped cluster in ``directory``, or return the one that is there.
 
-        ``settings`` go into ``postgresql.conf``. ``source`` is a data directory of a cleanly stopped server to copy (a
-        snapshot) instead of an empty one. What a crash left half made is made again.
+        ``settings`` go into ``postgresql.conf``. ``port`` is a free one by default. ``source`` is a data directory of a
+        cleanly stopped server to copy (a snapshot) instead of an empty one. What a crash left half made is made again.
         """
         directory.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(directory.parent / f".{directory.name}.create"):
             if not (directory / RECORD).exists():
                 shutil.rmtree(directory, ignore_errors=True)
-                _build(directory, authority, settings or {}, source, force_ssl)
+                _build(directory, authority, source, _new_record(port, settings or {}, force_ssl))
         return cls.load(directory, authority)
 
     @classmethod
@@ -121,6 +122,11 @@ class Cluster:
     def settings(self) -> dict[str, str]:
         """The settings asked for, without the defaults."""
         return dict(self._record()["settings"])
+
+    @property
+    def wanted(self) -> str:
+        """``running`` or ``stopped``: what was last asked for. A crash doesn't change it."""
+        return str(self._record()["wanted"])
 
     def configure(self, settings: Mapping[str, str], *, force_ssl: bool = True) -> None:
         """Replace the settings: those that PostgreSQL can reload apply at once, the others at the next start."""
@@ -145,26 +151,24 @@ class Cluster:
         Raises :class:`ClusterFailed` with the tail of the log when it ends or isn't ready after ``timeout`` seconds.
         """
         with self._locked():
-            pid = self.pid()
-            if pid is None:
-                processes.end_orphans(self.data)
-                (self.data / "postmaster.pid").unlink(missing_ok=True)
-                self._prepare_socket_directory()
-                self._write_configuration()
-                pid = self._spawn()
-            deadline = time.monotonic() + timeout
-            while processes.postmaster_status(self.data) != "ready":
-                if not processes.is_alive(pid):
-                    raise ClusterFailed(f"PostgreSQL in {self.directory} ended while starting:\n{self.log_tail()}")
-                if time.monotonic() > deadline:
-                    raise ClusterFailed(
-                        f"PostgreSQL in {self.directory} is not ready after {timeout:.0f} s:\n{self.log_tail()}"
-                    )
-                time.sleep(_POLL_SECONDS)
+            self._update(wanted="running")
+            self._start(timeout)
+
+    def revive(self) -> bool:
+        """Start the server if it should run and is down: it crashed. False, too, when somebody else sees to it."""
+        try:
+            with file_lock(self.directory / "lock", blocking=False):
+                if self._record()["wanted"] != "running" or self.pid() is not None:
+                    return False
+                self._start(START_SECONDS)
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            return False
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Stop the server cleanly: sessions end, a checkpoint is written. After ``timeout`` seconds it is killed."""
         with self._locked():
+            self._update(wanted="stopped")
             self._stop(timeout, signal.SIGINT)
 
     def restart(self) -> None:
@@ -176,6 +180,7 @@ class Cluster:
         if not self.directory.exists():
             return
         with self._locked():
+            self._update(wanted="stopped")
             self._stop(5, signal.SIGQUIT)
             processes.end_orphans(self.data)
             processes.remove_shared_memory(self.data)
@@ -211,9 +216,7 @@ class Cluster:
 
     def url(self, user: str, password: str, database: str, **parameters: str) -> str:
         """A libpq URL over TLS with the server's certificate verified. It holds the password: don't log it."""
-        query = {"sslmode": "verify-full", "sslrootcert": str(self.authority.bundle), **parameters}
-        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
-        return f"postgresql://{login}@127.0.0.1:{self.port}/{quote(database, safe='')}?{urlencode(query, safe='/')}"
+        return connection_url(self.authority, self.port, user, password, database, **parameters)
 
     def log_tail(self, lines: int = 15) -> str:
         try:
@@ -268,6 +271,24 @@ class Cluster:
         finally:
             os.close(log)
 
+    def _start(self, timeout: float) -> None:
+        pid = self.pid()
+        if pid is None:
+            processes.end_orphans(self.data)
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+            self._prepare_socket_directory()
+            self._write_configuration()
+            pid = self._spawn()
+        deadline = time.monotonic() + timeout
+        while processes.postmaster_status(self.data) != "ready":
+            if not processes.is_alive(pid):
+                raise ClusterFailed(f"PostgreSQL in {self.directory} ended while starting:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ClusterFailed(
+                    f"PostgreSQL in {self.directory} is not ready after {timeout:.0f} s:\n{self.log_tail()}"
+                )
+            time.sleep(_POLL_SECONDS)
+
     def _stop(self, timeout: float, first: signal.Signals) -> None:
         for number, seconds in ((first, timeout), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
             pid = self.pid()
@@ -280,9 +301,18 @@ class Cluster:
         raise ClusterFailed(f"PostgreSQL in {self.directory} can't be stopped:\n{self.log_tail()}")
 
 
-def _build(
-    directory: Path, authority: Authority, settings: Mapping[str, str], source: Path | None, force_ssl: bool
-) -> None:
+def connection_url(authority: Authority, port: int, user: str, password: str, database: str, **parameters: str) -> str:
+    """A libpq URL over TLS with the server's certificate verified. It holds the password: don't log it."""
+    query = {"sslmode": "verify-full", "sslrootcert": str(authority.bundle), **parameters}
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    return f"postgresql://{login}@127.0.0.1:{port}/{quote(database, safe='')}?{urlencode(query, safe='/')}"
+
+
+def _new_record(port: int | None, settings: Mapping[str, str], force_ssl: bool) -> dict[str, Any]:
+    return {"port": port or free_port(), "settings": dict(settings), "force_ssl": force_ssl, "wanted": "stopped"}
+
+
+def _build(directory: Path, authority: Authority, source: Path | None, record: dict[str, Any]) -> None:
     runner = binaries.account()
     directory.mkdir(mode=0o700)
     if runner.switch:
@@ -298,14 +328,7 @@ def _build(
         write_file(directory / "tls" / name, content, 0o600)
         _hand_over(directory / "tls" / name)
     _hand_over(directory / "tls")
-    socket_directory = _socket_directory(directory)
-    record = {
-        "port": free_port(),
-        "socket_directory": str(socket_directory),
-        "settings": dict(settings),
-        "force_ssl": force_ssl,
-    }
-    _write_record(directory, record)
+    _write_record(directory, {**record, "socket_directory": str(_socket_directory(directory))})
 
 
 def _copy(source: Path, destination: Path) -> None:

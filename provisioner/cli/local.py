@@ -1,0 +1,158 @@
+"""``tenantry local ...``: the local cloud of this clone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from provisioner.cli.output import JsonOption, err, out, print_json, reports_errors
+
+local = typer.Typer(no_args_is_help=True, help="AWS, Stripe and PostgreSQL on this machine.")
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(local, name="local")
+
+
+@local.command()
+@reports_errors
+def up(json_output: JsonOption = False) -> None:
+    """Start the local cloud; does nothing when it runs."""
+    from localcloud import lifecycle
+    from localcloud.home import Home
+
+    home = Home.default()
+    if json_output:
+        started = lifecycle.up(home)
+        print_json({**lifecycle.status(home).document(), "started": started})
+        return
+    with err.status("starting the local cloud"):
+        started = lifecycle.up(home)
+    state = "is up" if started else "was up already"
+    out.print(f"The local cloud {state}. Its data directory is {home.root}", soft_wrap=True)
+    out.print('Point this shell at it: eval "$(tenantry local env)"')
+
+
+@local.command()
+@reports_errors
+def down(json_output: JsonOption = False) -> None:
+    """End the local cloud and delete all of its data."""
+    from localcloud import lifecycle
+    from localcloud.home import Home
+
+    ended = lifecycle.down(Home.default())
+    if json_output:
+        print_json({"ended": ended})
+    else:
+        out.print("The local cloud is gone, with all of its data." if ended else "The local cloud was not running.")
+
+
+@local.command()
+@reports_errors
+def status(json_output: JsonOption = False) -> None:
+    """Show every process with port, memory and health. Exit code 1 when something is wrong, 4 when it is down."""
+    from localcloud import lifecycle
+    from localcloud.home import Home
+
+    found = lifecycle.status(Home.default())
+    if json_output:
+        print_json(found.document())
+    elif found.phase == "down":
+        out.print("The local cloud is not running. Start it with `tenantry local up`.")
+    else:
+        table = Table("name", "state", "port", "pid", "memory", "restarts", box=None, pad_edge=False)
+        for line in found.lines:
+            memory = "" if line.memory_mb is None else f"{line.memory_mb:.0f} MB"
+            colour = "green" if line.state == "running" else "yellow" if line.state in _PASSING else "red"
+            table.add_row(
+                line.name,
+                f"[{colour}]{line.state}[/{colour}]",
+                str(line.port or ""),
+                str(line.pid or ""),
+                memory,
+                str(line.restarts),
+            )
+        out.print(f"{found.home}: {found.phase}", soft_wrap=True)
+        out.print(table)
+        for line in found.lines:
+            if line.note:
+                out.print(f"[red]{line.name}[/red]: {line.note}", soft_wrap=True)
+        if found.phase == "crashed":
+            out.print("The supervisor was killed. `tenantry local up` cleans up and starts afresh.", soft_wrap=True)
+    if found.phase == "down":
+        raise typer.Exit(4)
+    if not found.healthy:
+        raise typer.Exit(1)
+
+
+_PASSING = ("starting", "restarting", "stopped")
+
+
+@local.command()
+@reports_errors
+def env(json_output: JsonOption = False) -> None:
+    """Print what points a shell at the local cloud: eval "$(tenantry local env)"."""
+    from localcloud import environment, lifecycle
+    from localcloud.home import Home
+
+    home = Home.default()
+    lifecycle.require_ready(home)
+    exports = environment.shell_environment(home, os.environ)
+    if json_output:
+        print_json(exports)
+    else:
+        sys.stdout.write(environment.render(exports, os.environ))
+
+
+@local.command()
+@reports_errors
+def logs(
+    service: Annotated[str | None, typer.Argument(help="a name that `status` shows; all by default")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="how many of each")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until Ctrl-C")] = False,
+) -> None:
+    """Show the services' logs."""
+    from localcloud.home import Home
+    from provisioner.errors import NotFound
+
+    home = Home.default()
+    files = {path.stem: path for path in sorted(home.logs.glob("*.log"))}
+    files |= {path.parent.name: path for path in sorted(home.clusters.glob("*/server.log"))}
+    if service is not None:
+        if service not in files:
+            raise NotFound(f"there is no log of {service}", hint=f"Logs: {', '.join(files) or 'none'}")
+        files = {service: files[service]}
+    if not files:
+        raise NotFound("there are no logs", hint="Start the local cloud with `tenantry local up`")
+    command = ["tail", "-n", str(lines), *(["-F"] if follow else []), "--", *map(str, files.values())]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@local.command()
+@reports_errors
+def latency(
+    operation: Annotated[str | None, typer.Argument(help="as rds.create")] = None,
+    seconds: Annotated[float | None, typer.Argument(help="how long it takes; 0 removes the delay")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Let an operation of the local AWS take as long as the real one; without arguments, show the delays."""
+    from localcloud import latency as delays
+    from localcloud import lifecycle
+    from localcloud.home import Home
+
+    home = Home.default()
+    lifecycle.require_ready(home)
+    if operation is not None and seconds is not None:
+        delays.set_delay(home.latency, operation, seconds)
+    elif operation is not None:
+        raise typer.BadParameter("give the seconds too", param_hint="SECONDS")
+    current = delays.delays(home.latency)
+    if json_output:
+        print_json(current)
+    else:
+        out.print("\n".join(f"{name} {value:g} s" for name, value in current.items()) or "No operation is delayed.")
