@@ -107,12 +107,12 @@ class TenantServerCursor(psycopg.ServerCursor[Row]):
 class AsyncTenantCursor(psycopg.AsyncCursor[Row]):
     lease: Lease
 
-    async def execute(self, query: Query, params: Params | None = None, **options: Any) -> AsyncTenantCursor[Row]:
+    async def execute(self, query: Any, params: Params | None = None, **options: Any) -> AsyncTenantCursor[Row]:
         self.lease.check(self._conn)
         await super().execute(query, params, **options)
         return self
 
-    async def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
+    async def executemany(self, query: Any, params_seq: Iterable[Params], *, returning: bool = False) -> None:
         self.lease.check(self._conn)
         await super().executemany(query, params_seq, returning=returning)
 
@@ -132,7 +132,7 @@ class AsyncTenantCursor(psycopg.AsyncCursor[Row]):
 class AsyncTenantServerCursor(psycopg.AsyncServerCursor[Row]):
     lease: Lease
 
-    async def execute(self, query: Query, params: Params | None = None, **options: Any) -> AsyncTenantServerCursor[Row]:
+    async def execute(self, query: Any, params: Params | None = None, **options: Any) -> AsyncTenantServerCursor[Row]:
         self.lease.check(self._conn)
         await super().execute(query, params, **options)
         return self
