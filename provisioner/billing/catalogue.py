@@ -1,0 +1,132 @@
+"""The catalogue: every plan, what Stripe sells it as and what a tenant gets for it. One file, ``plans.toml``.
+
+A plan is a table ``[plans.<name>]``::
+
+    tier = "bridge"                      # pool, bridge or silo
+    title = "Team"                       # what customers read; default: the name
+    entitlements = ["reports", "sso"]    # feature names; ["*"]: all
+    retention_days = 30                  # days that data is kept after cancellation
+    connection_limit = 20                # connections of an own database login
+    limits = { seats = 25 }              # named quotas; a name that is absent is unlimited
+    [[plans.team.prices]]
+    lookup_key = "team_monthly"          # of the Stripe price
+    interval = "month"                   # month or year
+    unit_amount = 9900                   # cents; only `tenantry stripe seed` reads it
+    [plans.enterprise.instance]          # tiers with an own instance: components.spec.InstanceSpec
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from components.spec import InstanceSpec
+from components.tiers import Tier
+from provisioner.errors import ConfigurationInvalid, NotFound
+
+ALL_FEATURES = "*"
+
+
+@dataclass(frozen=True)
+class PlanPrice:
+    """One way to pay for a plan, found in Stripe by its lookup key."""
+
+    lookup_key: str
+    interval: str  #: ``month`` or ``year``
+    unit_amount: int | None = None  #: in the currency's smallest unit; for seeding a test account only
+    currency: str = "usd"
+
+
+@dataclass(frozen=True)
+class Plan:
+    name: str
+    title: str
+    tier: Tier
+    prices: tuple[PlanPrice, ...]
+    entitlements: tuple[str, ...]  #: sorted feature names, or ``("*",)``
+    limits: Mapping[str, int] = field(hash=False)
+    retention_days: int
+    connection_limit: int
+    instance: InstanceSpec | None  #: set for tiers with an own instance, and only then
+
+    def price(self, interval: str) -> PlanPrice:
+        """The price of an interval; ``NotFound`` when the plan isn't sold so."""
+        for price in self.prices:
+            if price.interval == interval:
+                return price
+        sold = ", ".join(sorted({price.interval for price in self.prices}))
+        raise NotFound(f"plan {self.name} has no price with interval {interval}", hint=f"It is sold per {sold}")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    source: str  #: the file it was read from, for messages
+    plans: Mapping[str, Plan] = field(hash=False)
+
+    def plan(self, name: str) -> Plan:
+        """``NotFound`` with the nearest name."""
+        found = self.plans.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self.plans, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(self.plans)}"
+            raise NotFound(f"no plan {name!r} in {self.source}", hint=hint)
+        return found
+
+    def plan_of_price(self, lookup_key: str) -> Plan | None:
+        for plan in self.plans.values():
+            if any(price.lookup_key == lookup_key for price in plan.prices):
+                return plan
+        return None
+
+    @property
+    def lookup_keys(self) -> tuple[str, ...]:
+        return tuple(price.lookup_key for plan in self.plans.values() for price in plan.prices)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in the file."""
+
+    key: str  #: dotted path, for example ``plans.team.tier``
+    message: str
+    fix: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        return f"{where}{self.key}: {self.message} ({self.fix})"
+
+
+class CatalogueInvalid(ConfigurationInvalid):
+    """All that is wrong with a catalogue, at once."""
+
+    code = "catalogue_invalid"
+
+    def __init__(self, source: str, problems: tuple[Problem, ...]) -> None:
+        listed = "; ".join(str(problem) for problem in problems)
+        super().__init__(f"{source}: {listed}", hint=f"Correct {source} and run: tenantry catalogue check {source}")
+        self.source = source
+        self.problems = problems
+
+
+def load(path: Path) -> Catalogue:
+    """Read ``plans.toml``. ``CatalogueInvalid`` names file, line, key and fix of everything that is wrong."""
+    from provisioner.billing import catalogue_file
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationInvalid(
+            f"the catalogue {path} can't be read: {reason}", hint="Set TENANTRY_CATALOGUE to your plans.toml"
+        ) from None
+    except UnicodeDecodeError:
+        raise CatalogueInvalid(str(path), (Problem("file", "is not UTF-8", "save it as UTF-8"),)) from None
+    return catalogue_file.parse(text, str(path))
+
+
+def freeze(limits: dict[str, int]) -> Mapping[str, int]:
+    return MappingProxyType(dict(sorted(limits.items())))

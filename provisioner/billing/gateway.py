@@ -1,0 +1,44 @@
+"""What the control plane asks of Stripe: reading, nothing else. Documents are plain JSON in the pinned API version."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+Document = dict[str, Any]
+
+
+class BillingGateway(Protocol):
+    """Every method may raise ``StripeUnavailable`` (try again), ``OperatorNeeded`` (key, permission, request) and,
+    where an id is asked for, ``NotFound``. Subscriptions have their customer expanded and all their items."""
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the key is for live mode: objects of the other mode are not ours."""
+        ...
+
+    async def subscription(self, subscription_id: str) -> Document: ...
+
+    async def subscriptions_of(self, customer_id: str) -> list[Document]:
+        """All of a customer's subscriptions in every status, newest first; none for a deleted customer."""
+        ...
+
+    def subscriptions(self) -> AsyncIterator[Document]:
+        """Every subscription in every status, newest first; pages are fetched as they are consumed."""
+        ...
+
+    def events(
+        self, *, since: int, types: Sequence[str] = (), undelivered_only: bool = False
+    ) -> AsyncIterator[Document]:
+        """Events created at ``since`` (Unix seconds) or later, newest first; Stripe keeps 30 days."""
+        ...
+
+    async def event(self, event_id: str) -> Document: ...
+
+    async def prices(self, lookup_keys: Sequence[str]) -> Mapping[str, Document]:
+        """lookup key -> price with its product expanded, active or not; a key nobody has is absent."""
+        ...
+
+    async def product(self, product_id: str) -> Document: ...
+
+    async def close(self) -> None: ...
