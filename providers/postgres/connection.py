@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from providers.postgres.errors import ConnectionFailed, PostgresProviderError
+from providers.postgres.errors import ConnectionFailed, DatabaseGone, PostgresProviderError
 from providers.postgres.secrets_manager import Secrets
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -49,6 +49,7 @@ class Server:
     def connect(self, database: str = MAINTENANCE_DATABASE) -> Iterator[Connection]:
         """An autocommit connection of the master to ``database``, closed at the end.
 
+        :raises DatabaseGone: there is no such database.
         :raises ConnectionFailed: the server can't be reached in time, or refuses the master.
         """
         connection = self._open(database)
@@ -85,6 +86,8 @@ class Server:
                 reason = _first_line(error)
                 elapsed = time.monotonic() - started
                 refused = any(text in reason for text in _AUTHENTICATION_FAILED)
+                if "does not exist" in reason and f'database "{database}"' in reason:
+                    raise DatabaseGone(f"there is no database {database} at {self.host}:{self.port}") from None
                 final = any(text in reason for text in _NOT_RETRIED) and not refused
                 if final or elapsed > (AUTHENTICATION_DEADLINE if refused else CONNECT_DEADLINE):
                     raise ConnectionFailed(

@@ -23,6 +23,10 @@ class ConnectionFailed(PostgresProviderError):
     """The server could not be reached, or refused the master, until the deadline."""
 
 
+class DatabaseGone(ConnectionFailed):
+    """There is no such database, or it is being dropped."""
+
+
 class MigrationRefused(PostgresProviderError):
     """A migration file breaks a rule of the pool, or an applied file changed."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from providers.postgres import (
     schemas,
 )
 from providers.postgres.connection import Server
-from providers.postgres.errors import PostgresProviderError, translated
+from providers.postgres.errors import DatabaseGone, PostgresProviderError, translated
 from providers.postgres.identifiers import (
     database_problem,
     role_problem,
@@ -238,7 +239,7 @@ class SchemaHandler(_PostgresHandler):
 
     def delete(self, ctx: Context[Server], id: str, state: Properties) -> None:
         database, name = _parts(id, 2, "<database>/<schema>")
-        with translated():
+        with translated(), suppress(DatabaseGone):
             schemas.delete(ctx.client, database, name, markers.for_urn(ctx.urn))
 
 
@@ -280,7 +281,7 @@ class PrivilegesHandler(_PostgresHandler):
         return {}
 
     def delete(self, ctx: Context[Server], id: str, state: Properties) -> None:
-        with translated():
+        with translated(), suppress(DatabaseGone):
             privileges.delete(ctx.client, self._privileges(state))
 
 
@@ -407,7 +408,7 @@ class AppSchemaHandler(_PostgresHandler):
             return {"version": app_schema.converge(ctx.client, self._app(inputs), markers.for_urn(ctx.urn))}
 
     def delete(self, ctx: Context[Server], id: str, state: Properties) -> None:
-        with translated():
+        with translated(), suppress(DatabaseGone):
             app_schema.delete(ctx.client, self._app(state), markers.for_urn(ctx.urn))
 
 
@@ -454,7 +455,7 @@ class PoolTenantHandler(_PostgresHandler):
         return {}
 
     def delete(self, ctx: Context[Server], id: str, state: Properties) -> None:
-        with translated():
+        with translated(), suppress(DatabaseGone):
             pool_tenants.delete(ctx.client, self._tenant(state), markers.for_urn(ctx.urn))
 
 

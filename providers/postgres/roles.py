@@ -12,7 +12,7 @@ from psycopg import sql
 
 from providers.postgres import markers
 from providers.postgres.connection import MAINTENANCE_DATABASE, Connection, Server, ensure_member
-from providers.postgres.errors import PostgresProviderError
+from providers.postgres.errors import DatabaseGone, PostgresProviderError
 
 SESSIONS_DEADLINE = 10.0  #: seconds in which terminated sessions have to be gone
 
@@ -251,8 +251,11 @@ def _disown(server: Server, database: str, name: str) -> None:
         with server.connect(database) as connection, connection.transaction():
             connection.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(role))
             connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-    except psycopg.errors.InvalidCatalogName:
-        return
+    except (DatabaseGone, psycopg.errors.AdminShutdown):
+        # The database is being dropped beside us, which removes what the role had there.
+        with server.connect() as connection:
+            if markers.exists(connection, "DATABASE", database):
+                raise
 
 
 def end_sessions(connection: Connection, name: str) -> None:
