@@ -16,7 +16,7 @@ from components.spec import PlatformSpec
 
 def program(spec: PlatformSpec, app_schema: AppMigrations | None = None) -> Platform:
     """Declare the platform of ``spec``'s cell and export ``platform`` (``PlatformOutputs`` as a JSON object)."""
-    aws = Provider("aws", region=spec.region)
+    aws = Provider(f"{spec.stack_name}-aws", region=spec.region)
     invoke = pulumi.InvokeOutputOptions(provider=aws)
     account = get_caller_identity_output(opts=invoke).account_id.apply(lambda known: Account(known, spec.region))
     zones = get_availability_zones_output(

@@ -21,14 +21,14 @@ def program(spec: TenantSpec, platform: PlatformOutputs, app_schema: AppMigratio
     tenant = component_for(spec.tier)(
         spec.stack_name,
         TenantArgs(spec=spec, platform=platform, app_schema=app_schema if own.own_schema else None),
-        opts=pulumi.ResourceOptions(providers=[_aws(platform)] if in_aws else []),
+        opts=pulumi.ResourceOptions(providers=[_aws(spec, platform)] if in_aws else []),
     )
     pulumi.export("tenant", tenant.outputs.apply(lambda known: known.model_dump(mode="json")))
     return tenant
 
 
-def _aws(platform: PlatformOutputs) -> pulumi.ProviderResource:
+def _aws(spec: TenantSpec, platform: PlatformOutputs) -> pulumi.ProviderResource:
     """The cell's account and region, and no other: credentials of another account are refused before a change."""
     from pulumi_aws.provider import Provider  # 0.2 s that a pool tenant does without
 
-    return Provider("aws", region=platform.region, allowed_account_ids=[platform.account_id])
+    return Provider(f"{spec.stack_name}-aws", region=platform.region, allowed_account_ids=[platform.account_id])

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -175,6 +176,15 @@ def _run(program: Callable[[], Any], stack_name: str, config: dict[str, str]) ->
     monitor = _Monitor(Cloud())
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    # The SDK's mocks give every thread they run in an event loop and close none.
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def with_loop() -> None:
+        loops.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(loops[-1])
+
+    executor = ThreadPoolExecutor(2, initializer=with_loop)
+    loop.set_default_executor(executor)
     result: list[Any] = []
     try:
         pulumi.runtime.reset_options()
@@ -201,7 +211,9 @@ def _run(program: Callable[[], Any], stack_name: str, config: dict[str, str]) ->
         for task in pending:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        loop.close()
+        executor.shutdown()
+        for each in [loop, *loops]:
+            each.close()
         asyncio.set_event_loop(None)
     return Run(monitor.recorded, monitor.registered_outputs, value)
 

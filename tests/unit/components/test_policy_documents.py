@@ -61,6 +61,7 @@ def statements(policy: dict[str, Any], effect: str = "Allow") -> Iterator[dict[s
 
 
 def statement(policy: dict[str, Any], sid: str) -> dict[str, Any]:
+    found: dict[str, Any]
     (found,) = [each for each in policy["Statement"] if each["Sid"] == sid]
     return found
 
