@@ -217,7 +217,8 @@ def _line(name: str, kind: str, identity_document: Any, service: dict[str, Any])
     if state == "running" and port and not accepts(int(port)):
         state = "starting"
     pid = process.pid if process is not None else None
-    return Line(name, kind, state, port, pid, _memory(process), int(service.get("restarts", 0)), service.get("note"))
+    memory = _memory(process, with_children=kind != "supervisor")
+    return Line(name, kind, state, port, pid, memory, int(service.get("restarts", 0)), service.get("note"))
 
 
 def _server_line(home: Home, name: str, restarts: int) -> Line:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -20,13 +21,14 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 #: Services that are loaded before the first request: each costs up to a second, then.
-WARM = (
-    *("sts", "kms", "s3", "iam", "rds", "secretsmanager", "ec2", "logs", "monitoring", "sns", "sqs", "ssm"),
-    "tagging",
-)
+WARM = ("sts", "kms", "s3", "iam", "secretsmanager", "logs", "monitoring", "sns", "sqs", "tagging")
+#: These take as long as all others together: they are loaded right after the server is ready.
+WARM_LATER = ("ec2", "ssm", "rds")
 ACCOUNT_ID = "123456789012"
 #: ``POST`` sets what RDS's API tells about an instance: ``{"account", "region", "identifier", "status"}``.
 STATUS_PATH = "/tenantry/rds/status"
+#: Answered with 204 as soon as requests are served.
+READY_PATH = "/tenantry/ready"
 
 _RESOURCE_ID = string.ascii_uppercase + string.digits
 
@@ -39,27 +41,40 @@ def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None) ->
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    _real_addresses()
-    moto = DomainDispatcherApplication(create_backend_app)
+
+    def create_app(backend: Any) -> Any:
+        if backend == "rds":
+            _real_addresses()
+        return create_backend_app(backend)
+
+    moto = DomainDispatcherApplication(create_app)
     handler = type("Handler", (MotoRequestHandler,), {"disable_nagle_algorithm": True})
     server = make_server("127.0.0.1", port, _application(moto), threaded=True, request_handler=handler)
     for number in (signal.SIGTERM, signal.SIGINT):
         # shutdown() waits for the serving loop, which this very thread runs.
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
-    _warm(moto)
+    _warm(moto, WARM)
     announce(server.server_port)
+    threading.Thread(target=_warm_later, args=(moto,), daemon=True).start()
     server.serve_forever(poll_interval=0.1)
     # Threads of idle keep-alive connections would hold the exit back.
     sys.stdout.flush()
     os._exit(0)
 
 
-def _warm(moto: Any) -> None:
+def _warm(moto: Any, services: Iterable[str]) -> None:
     """Load the services' code, so that no first request waits for it."""
-    for service in WARM:
+    for service in services:
         credential = f"AWS4-HMAC-SHA256 Credential=warm/20200101/us-east-1/{service}/aws4_request"
         environ = {"PATH_INFO": "/", "HTTP_HOST": "localhost", "HTTP_AUTHORIZATION": credential}
         moto.get_application(environ)
+
+
+def _warm_later(moto: Any) -> None:
+    for service in WARM_LATER:
+        # Outside of the dispatcher's lock, which every request takes.
+        importlib.import_module(f"moto.{service}.responses")
+        _warm(moto, [service])
 
 
 def _real_addresses() -> None:
@@ -79,7 +94,11 @@ def _real_addresses() -> None:
 
 def _application(moto: Any) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("PATH_INFO") != STATUS_PATH:
+        path = environ.get("PATH_INFO")
+        if path == READY_PATH:
+            start_response("204 No Content", [("Content-Length", "0")])
+            return []
+        if path != STATUS_PATH:
             answer: Iterable[bytes] = moto(environ, start_response)
             return answer
         length = int(environ.get("CONTENT_LENGTH") or 0)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from localcloud.home import REPOSITORY, Home
+from localcloud.moto import READY_PATH
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def services(
             "moto",
             ports["moto"],
             _python("localcloud.moto", "--port", ports["moto"]),
-            lambda: answers_http(ports["moto"], "/moto-api/"),
+            lambda: answers_http(ports["moto"], READY_PATH),
             "it keeps everything in memory: what was in the local AWS is lost. "
             "Start afresh with `tenantry local down` and `tenantry local up`",
         ),

@@ -94,6 +94,7 @@ class Child:
                 )
             if stop.wait(0.03):
                 return
+        log.info("%s is ready after %.1f s", self.service.name, time.monotonic() - self._started_at)
 
     def tend(self) -> bool:
         """Start it again if it died and its turn has come. Whether anything changed."""
