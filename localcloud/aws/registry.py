@@ -5,12 +5,40 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from localcloud.aws import iam, kms, s3
+from localcloud.aws import (
+    cloudwatch,
+    ec2,
+    iam,
+    kms,
+    logs,
+    policy_document,
+    route_tables,
+    s3,
+    security_groups,
+    sns,
+    sqs,
+    ssm,
+    sts,
+    vpc_endpoint,
+)
 from localcloud.aws.client import Aws, check_config, configure
 from providers.base import Function, Handler, Provider
 
-HANDLERS: tuple[Handler[Aws], ...] = (*kms.HANDLERS, *s3.HANDLERS, *iam.HANDLERS)
-FUNCTIONS: tuple[Function[Aws], ...] = ()
+HANDLERS: tuple[Handler[Aws], ...] = (
+    *kms.HANDLERS,
+    *s3.HANDLERS,
+    *iam.HANDLERS,
+    *ec2.HANDLERS,
+    *route_tables.HANDLERS,
+    *security_groups.HANDLERS,
+    *vpc_endpoint.HANDLERS,
+    *logs.HANDLERS,
+    *cloudwatch.HANDLERS,
+    *sns.HANDLERS,
+    *ssm.HANDLERS,
+    *sqs.HANDLERS,
+)
+FUNCTIONS: tuple[Function[Aws], ...] = (*sts.FUNCTIONS, *policy_document.FUNCTIONS)
 
 
 def aws_provider(endpoint: str | None = None, data_dir: Path | None = None) -> Provider[Aws]:

@@ -108,6 +108,7 @@ class AwsHandler(Handler[Aws]):
         if cls.tagged:
             cls.inputs |= {"tags"}
             cls.outputs |= {"tagsAll"}
+            cls.derived_inputs |= {"tagsAll"}
         if cls.auto_name is not None:
             named = {cls.auto_name.property, cls.auto_name.prefix_property} - {None}
             cls.inputs |= {str(name) for name in named}

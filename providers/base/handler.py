@@ -83,6 +83,8 @@ class Handler(Generic[C]):
     #: inputs that only steer the provider (``forceDestroy``): the cloud can't tell them, a read keeps the state's
     local_inputs: ClassVar[frozenset[str]] = frozenset()
     auto_name: ClassVar[AutoName | None] = None
+    #: inputs that ``check`` adds to the program's (``tagsAll``): compared like others, never taken from a program
+    derived_inputs: ClassVar[frozenset[str]] = frozenset()
     #: the property that identifies the resource to the cloud, if it has no ``auto_name``
     name_property: ClassVar[str | None] = None
 

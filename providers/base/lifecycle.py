@@ -54,7 +54,7 @@ def check(
     handler: Handler[Any], ctx: Context[Any], news: Properties, olds: Properties, naming: Naming | None = None
 ) -> Properties:
     """Checked, named inputs; raises :class:`CheckFailed` with every failure that can be told at once."""
-    inputs = {k: v for k, v in news.items() if k != DEFAULTED}
+    inputs = {k: v for k, v in news.items() if k != DEFAULTED and k not in handler.derived_inputs}
     failures = [
         (key, f"is not supported for {handler.token}. Supported: {', '.join(sorted(handler.inputs))}")
         for key in inputs
@@ -96,24 +96,24 @@ def _random_name(spec: AutoName, prefix: str, seed: bytes) -> str:
 
 
 def preview_create(handler: Handler[Any], ctx: Context[Any], inputs: Properties) -> Properties:
-    unknown = dict.fromkeys(handler.outputs, UNKNOWN)
-    return _outputs(inputs, {**unknown, **handler.planned(ctx, inputs, None)})
+    unknown = dict.fromkeys(handler.outputs - inputs.keys(), UNKNOWN)
+    return _outputs(handler, inputs, {**unknown, **handler.planned(ctx, inputs, None)})
 
 
 def create(handler: Handler[Any], ctx: Context[Any], inputs: Properties) -> tuple[str, Properties]:
     try:
         id, outputs = handler.create(ctx, inputs)
     except InitializationFailed as failed:
-        raise InitializationFailed(failed.id, _outputs(inputs, failed.outputs), failed.reasons) from failed
-    return id, _outputs(inputs, outputs)
+        raise InitializationFailed(failed.id, _outputs(handler, inputs, failed.outputs), failed.reasons) from failed
+    return id, _outputs(handler, inputs, outputs)
 
 
 def preview_update(
     handler: Handler[Any], ctx: Context[Any], state: Properties, old_inputs: Properties, inputs: Properties
 ) -> Properties:
-    kept = {key: value for key, value in state.items() if key not in old_inputs}
-    unknown = dict.fromkeys(handler.changed_by_update, UNKNOWN)
-    return _outputs(inputs, {**kept, **unknown, **handler.planned(ctx, inputs, state)})
+    kept = _kept(state, old_inputs, inputs)
+    unknown = dict.fromkeys(handler.changed_by_update - inputs.keys(), UNKNOWN)
+    return _outputs(handler, inputs, {**kept, **unknown, **handler.planned(ctx, inputs, state)})
 
 
 def update(
@@ -124,14 +124,18 @@ def update(
     old_inputs: Properties,
     inputs: Properties,
 ) -> Properties:
-    # What the old program set and the new one does not is no output any more, unless the handler says so.
-    kept = {key: value for key, value in state.items() if key not in old_inputs}
+    kept = _kept(state, old_inputs, inputs)
     try:
         outputs = handler.update(ctx, id, state, old_inputs, inputs)
     except InitializationFailed as failed:
-        merged = _outputs(inputs, {**kept, **failed.outputs})
+        merged = _outputs(handler, inputs, {**kept, **failed.outputs})
         raise InitializationFailed(failed.id or id, merged, failed.reasons) from failed
-    return _outputs(inputs, {**kept, **outputs})
+    return _outputs(handler, inputs, {**kept, **outputs})
+
+
+def _kept(state: Properties, old_inputs: Properties, inputs: Properties) -> Properties:
+    """The computed outputs. What the old program set and the new one does not is no output any more."""
+    return {key: value for key, value in state.items() if key not in old_inputs and key not in inputs}
 
 
 def read(
@@ -143,14 +147,15 @@ def read(
         return None
     live_id, live_inputs, outputs = live
     recorded = drifted_inputs(handler, inputs, {k: v for k, v in live_inputs.items() if v is not None})
-    return live_id, recorded, _outputs({**live_inputs, **recorded}, outputs)
+    return live_id, recorded, _outputs(handler, {**live_inputs, **recorded}, outputs)
 
 
 def verdict(handler: Handler[Any], old_inputs: Properties, inputs: Properties) -> Verdict:
     return diff(handler, old_inputs, inputs)
 
 
-def _outputs(inputs: Properties, outputs: Properties) -> Properties:
-    merged = {key: value for key, value in inputs.items() if not key.startswith("__")}
+def _outputs(handler: Handler[Any], inputs: Properties, outputs: Properties) -> Properties:
+    merged = {key: value for key, value in handler.defaults.items() if value is not None}
+    merged.update((key, value) for key, value in inputs.items() if not key.startswith("__"))
     merged.update(outputs)
     return merged
