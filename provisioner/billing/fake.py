@@ -107,7 +107,9 @@ class FakeGateway:
         return copy.deepcopy(documents[identifier])
 
     def _newest(self, documents: dict[str, Document]) -> list[Document]:
-        return sorted(list(documents.values())[::-1], key=lambda found: -int(found["created"]))
+        newest_first = list(documents.values())
+        newest_first.reverse()
+        return sorted(newest_first, key=lambda found: -int(found["created"]))
 
 
 def _matches(pattern: str, kind: str) -> bool:
