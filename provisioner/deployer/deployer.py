@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import threading
 import time
@@ -17,7 +18,10 @@ from provisioner.deployer.failures import Scrubber, classify, stack_is_missing
 from provisioner.deployer.inline import serve
 from provisioner.deployer.types import Operation, OperationResult, StackRequest, StepEvent
 from provisioner.engine.environment import with_application_name
-from provisioner.errors import EngineFailed, UpdateRejected
+from provisioner.engine.recovery import Finder, pending_operations, resolve
+from provisioner.engine.stack_locks import clear_dead
+from provisioner.engine.state import StackLock
+from provisioner.errors import EngineFailed, OperatorNeeded, UpdateRejected
 
 OnStep = Callable[[StepEvent], None]
 OnStart = Callable[[EngineProcess], None]
@@ -35,8 +39,12 @@ class StackStore(Protocol):
 
     def checkpoint_version(self, stack_name: str) -> str | None: ...
 
-    def secrets_provider(self, stack_name: str) -> Mapping[str, Any] | None:
-        """``secrets_providers`` of the stack's deployment: ``{"type": ..., "state": {...}}``."""
+    def checkpoint(self, stack_name: str) -> Mapping[str, Any] | None:
+        """``{"version", "features", "deployment"}``, as ``pulumi stack export`` prints it; None without a stack."""
+
+    def locks(self, stack_name: str) -> list[StackLock]: ...
+
+    def delete_lock(self, lock: StackLock) -> bool: ...
 
 
 class Deployer:
@@ -45,6 +53,9 @@ class Deployer:
     ``environment`` is a whole environment, as ``provisioner.engine.environment`` makes it. Threads that ask for a
     second operation wait for the first. ``project`` is the parsed ``Pulumi.yaml`` whose stacks these are and
     ``root`` its directory, against which the paths of provider plugins are resolved.
+
+    With a ``store`` a stack costs no command of its own to create, locks of dead engines are cleared, and operations
+    that an interrupted engine left pending are resolved by ``finder`` before anything else is done.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class Deployer:
         project: Mapping[str, Any],
         root: Path,
         store: StackStore | None = None,
+        finder: Finder | None = None,
         parallel: int = 16,
     ) -> None:
         self._pulumi = pulumi
@@ -62,6 +74,7 @@ class Deployer:
         self._project = dict(project)
         self._root = root
         self._store = store
+        self._finder = finder
         self._parallel = parallel
         self._one_at_a_time = threading.Lock()
         self._current: EngineCommand | None = None
@@ -122,10 +135,12 @@ class Deployer:
             began = time.monotonic()
             environment = self._command_environment(request)
             scrub = Scrubber(environment)
-            if self._store is not None and operation in {Operation.UP, Operation.PREVIEW}:
-                self._store.ensure_stack(request.stack_name)
             work_dir = Path(directory)
-            self._materialise(work_dir, request)
+            deployment = self._look_up(operation, request)
+            self._materialise(work_dir, request, deployment)
+            adopted: tuple[str, ...] = ()
+            if operation is not Operation.PREVIEW and pending_operations(deployment):
+                adopted = self._recover(request, work_dir, environment, scrub)
             log = EventLog(on_step, redact=scrub)
             finished = self._run(operation, request, work_dir, environment, log, on_start, extra)
             if finished.code != 0 and stack_is_missing(finished):
@@ -147,6 +162,7 @@ class Deployer:
                 round(time.monotonic() - began, 4),
                 log.steps,
                 tuple(log.warnings),
+                adopted,
                 version,
             )
 
@@ -159,9 +175,11 @@ class Deployer:
         log: EventLog,
         on_start: OnStart | None,
         extra: Sequence[str],
+        targets: Sequence[str] = (),
     ) -> Finished:
         needs_program = operation in {Operation.UP, Operation.PREVIEW}
         with serve(request.program if needs_program else None, log.handle) as address:
+            targets = targets or request.targets
             arguments = [
                 str(self._pulumi), operation.value, "--stack", request.stack_name, *_QUIET,
                 f"--event-log=tcp://{address}", f"--parallel={self._parallel}", "--skip-plugin-pre-install",
@@ -175,9 +193,9 @@ class Deployer:
                 arguments += ["--exec-kind=auto.local"]
             if request.refresh and operation is not Operation.REFRESH:
                 arguments.append("--refresh")
-            for urn in request.targets:
+            for urn in targets:
                 arguments += ["--target", urn]
-            if request.targets and operation is not Operation.REFRESH:
+            if targets and operation is not Operation.REFRESH:
                 arguments.append("--target-dependents")
             if request.message:
                 arguments += ["--message", request.message]
@@ -187,6 +205,44 @@ class Deployer:
                 return command.run()
             finally:
                 self._current = None
+
+    def _look_up(self, operation: Operation, request: StackRequest) -> Mapping[str, Any]:
+        """The stack's present deployment, {} if unknown; makes the stack, and frees it from the locks of the dead."""
+        if self._store is None:
+            return {}
+        checkpoint = self._store.checkpoint(request.stack_name)
+        if checkpoint is None and operation in {Operation.UP, Operation.PREVIEW}:
+            self._store.ensure_stack(request.stack_name)
+        if operation is not Operation.PREVIEW:
+            clear_dead(self._store, request.stack_name, fenced_off=request.fenced_off)
+        return (checkpoint or {}).get("deployment") or {}
+
+    def _recover(
+        self, request: StackRequest, work_dir: Path, environment: Mapping[str, str], scrub: Scrubber
+    ) -> tuple[str, ...]:
+        """Resolve pending operations; the URNs that were adopted. Safe to be interrupted, and repeated, anywhere."""
+        if self._finder is None:
+            raise OperatorNeeded(
+                f"stack {request.stack_name}: an interrupted update left operations pending, "
+                "and nothing tells whether they happened",
+                hint="`pulumi refresh` asks about each of them",
+            )
+        assert self._store is not None
+        # Read again: the engine that left them may have ended after the first look.
+        checkpoint = self._store.checkpoint(request.stack_name) or {}
+        recovery = resolve(checkpoint.get("deployment") or {}, self._finder)
+        file = work_dir / "recovered.json"
+        file.write_text(json.dumps({**checkpoint, "deployment": recovery.deployment}))
+        arguments = [str(self._pulumi), "stack", "import", "--stack", request.stack_name, "--file", str(file)]
+        log = EventLog(redact=scrub)
+        finished = EngineCommand([*arguments, "--non-interactive"], cwd=work_dir, env=environment).run()
+        if finished.code == 0 and recovery.refresh:
+            finished = self._run(
+                Operation.REFRESH, request, work_dir, environment, log, None, (), targets=recovery.refresh
+            )
+        if finished.code != 0:
+            raise classify(request, finished, log, scrub)
+        return recovery.adopted
 
     def _create_stack(
         self, request: StackRequest, work_dir: Path, environment: Mapping[str, str], scrub: Scrubber
@@ -208,16 +264,12 @@ class Deployer:
             environment["PULUMI_BACKEND_URL"] = with_application_name(url, request.fence.application_name)
         return environment
 
-    def _materialise(self, work_dir: Path, request: StackRequest) -> None:
+    def _materialise(self, work_dir: Path, request: StackRequest, deployment: Mapping[str, Any]) -> None:
         """The project and the stack's configuration, as files of this operation's own."""
         project = {**self._project, "plugins": _absolute_plugins(self._project.get("plugins") or {}, self._root)}
         project.pop("main", None)
         (work_dir / "Pulumi.yaml").write_text(yaml.safe_dump(project))
-        stack = stack_settings(
-            request.config,
-            request.secrets_provider,
-            self._store.secrets_provider(request.stack_name) if self._store is not None else None,
-        )
+        stack = stack_settings(request.config, request.secrets_provider, deployment.get("secrets_providers"))
         (work_dir / f"Pulumi.{request.stack_name}.yaml").write_text(yaml.safe_dump(stack))
 
 

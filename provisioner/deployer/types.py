@@ -9,6 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from provisioner.engine.stack_locks import EngineOwner
+
 #: An inline Pulumi program: registers resources and exports outputs; may be a coroutine function.
 Program = Callable[[], Awaitable[None] | None]
 
@@ -45,6 +47,8 @@ class StackRequest:
     #: ``awskms://...``, or None for the passphrase in ``PULUMI_CONFIG_PASSPHRASE``. Used when the stack is created.
     secrets_provider: str | None = None
     fence: Fence | None = None
+    #: Engines that ran under this stack's earlier leases: their locks are cleared.
+    fenced_off: tuple[EngineOwner, ...] = ()
     #: Added to the engine's environment, over the deployer's own.
     environment: Mapping[str, str] = field(default_factory=dict)
     #: Only these URNs and what depends on them; empty: everything.
@@ -101,6 +105,8 @@ class OperationResult:
     seconds: float
     steps: tuple[ResourceStep, ...]
     warnings: tuple[str, ...] = ()
+    #: What an interrupted operation before this one had created, now in the stack: URNs.
+    adopted: tuple[str, ...] = ()
     #: Version of the state that the operation left, as ``PostgresState.checkpoint_versions`` gives it; None unknown.
     checkpoint_version: str | None = None
 

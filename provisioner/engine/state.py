@@ -128,18 +128,26 @@ class PostgresState:
         row = self._stack_row(stack_name, _VERSION)
         return None if row is None else str(row[0])
 
-    def deployment(self, stack_name: str) -> dict[str, Any] | None:
-        """The stack's deployment (``resources``, ``pending_operations``, ...); {} if nothing was deployed, None without
-        a stack. Secrets in it are encrypted.
+    def checkpoint(self, stack_name: str) -> dict[str, Any] | None:
+        """What ``pulumi stack export`` prints: ``{"version", "features", "deployment"}``; None without a stack.
+
+        ``deployment`` is {} if nothing was deployed. Secrets in it are encrypted.
         """
         row = self._stack_row(stack_name, _DATA)
         if row is None:
             return None
-        return (_decode(row[0]).get("checkpoint") or {}).get("latest") or {}
+        document = _decode(row[0])
+        deployment = (document.get("checkpoint") or {}).get("latest") or {}
+        return {
+            "version": document.get("version", 3),
+            **({"features": document["features"]} if document.get("features") else {}),
+            "deployment": deployment,
+        }
 
-    def secrets_provider(self, stack_name: str) -> Mapping[str, Any] | None:
-        """How the stack's secrets are encrypted: ``{"type": "passphrase", "state": {"salt": ...}}`` and such."""
-        return (self.deployment(stack_name) or {}).get("secrets_providers") or None
+    def deployment(self, stack_name: str) -> dict[str, Any] | None:
+        """The stack's ``resources``, ``pending_operations``, ...; {} if nothing was deployed, None without a stack."""
+        checkpoint = self.checkpoint(stack_name)
+        return None if checkpoint is None else checkpoint["deployment"]
 
     # Locks
 
@@ -237,9 +245,7 @@ class PostgresState:
     def _cursor(self) -> Iterator[psycopg.Cursor[Any]]:
         with self._lock:
             try:
-                if self._connection is None or self._connection.closed:
-                    self._connection = self._connect(self._backend.conninfo)
-                with self._connection.cursor() as cursor:
+                with self._live_connection().cursor() as cursor:
                     yield cursor
             except psycopg.OperationalError as error:
                 self.close()
@@ -247,6 +253,17 @@ class PostgresState:
                     f"the Pulumi state database does not answer: {str(error).strip().splitlines()[0]}",
                     hint="check that PostgreSQL runs; it is tried again",
                 ) from error
+
+    def _live_connection(self) -> psycopg.Connection[Any]:
+        """The connection, opened again if the server closed it since it was used last."""
+        if self._connection is not None and not self._connection.closed:
+            try:
+                self._connection.execute("SELECT")
+                return self._connection
+            except psycopg.OperationalError:
+                self._connection.close()
+        self._connection = self._connect(self._backend.conninfo)
+        return self._connection
 
 
 def _connect(conninfo: str) -> psycopg.Connection[Any]:

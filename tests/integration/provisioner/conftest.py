@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -142,6 +142,7 @@ class Workbench:
         self.directory = directory
         self.pulumi = pulumi
         self.backend_url = backend_url
+        self.cloud = cloud
         attached = {"PULUMI_DEBUG_PROVIDERS": f"fake:{cloud.port}"} if cloud else {}
         self.environment = environment(
             {**os.environ, "PULUMI_CONFIG_PASSPHRASE": "correct horse battery", **attached},
@@ -153,6 +154,11 @@ class Workbench:
         )
         self.state = PostgresState(backend_url, "tenantry") if backend_url.startswith("postgres") else None
 
+    def find(self, type_: str, name: str, inputs: Mapping[str, Any]) -> str | None:
+        assert type_ == "fake:index:Thing"
+        assert self.cloud is not None
+        return name if inputs["name"] in self.cloud.names() else None
+
     def deployer(self, **environment_: str) -> Deployer:
         return Deployer(
             pulumi=self.pulumi,
@@ -160,6 +166,7 @@ class Workbench:
             project={"name": "tenantry", "runtime": "python"},
             root=self.directory,
             store=self.state,
+            finder=self,
         )
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -202,3 +209,14 @@ class Thing(pulumi_sdk.CustomResource):
 @pytest.fixture
 def thing() -> type[Thing]:
     return Thing
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    def wait(condition: Callable[[], object], what: str, seconds: float = 40) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+            time.sleep(0.02)
+
+    return wait

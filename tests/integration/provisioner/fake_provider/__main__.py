@@ -75,7 +75,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{inputs['name']} exists already")
         path.write_text(json.dumps(inputs))
         if CANCELLED.wait(float(inputs.get("delay") or 0)):
-            path.unlink()
+            if path.exists() and json.loads(path.read_text()) == inputs:
+                path.unlink()
             context.abort(grpc.StatusCode.CANCELLED, "cancelled")
         return provider_pb2.CreateResponse(
             id=inputs["name"], properties=as_struct({**inputs, "url": f"fake://{inputs['name']}"})
@@ -124,7 +125,7 @@ def main() -> None:
     server.start()
     print(port, flush=True)
     stop.wait()
-    server.stop(0)
+    os._exit(0)  # creates in flight wait for their delay
 
 
 if __name__ == "__main__":
