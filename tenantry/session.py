@@ -62,10 +62,6 @@ class TenantCursor(psycopg.Cursor[Row]):
         self.lease.check(self._conn)
         return super().copy(*args, **options)
 
-    @property
-    def connection(self) -> Any:
-        raise AttributeError("a tenant's cursor does not give its connection away: use the session")
-
 
 class TenantServerCursor(psycopg.ServerCursor[Row]):
     lease: Lease
@@ -99,10 +95,6 @@ class TenantServerCursor(psycopg.ServerCursor[Row]):
         self.lease.check(self._conn)
         super().scroll(value, mode)
 
-    @property
-    def connection(self) -> Any:
-        raise AttributeError("a tenant's cursor does not give its connection away: use the session")
-
 
 class AsyncTenantCursor(psycopg.AsyncCursor[Row]):
     lease: Lease
@@ -123,10 +115,6 @@ class AsyncTenantCursor(psycopg.AsyncCursor[Row]):
     def copy(self, *args: Any, **options: Any) -> Any:
         self.lease.check(self._conn)
         return super().copy(*args, **options)
-
-    @property
-    def connection(self) -> Any:
-        raise AttributeError("a tenant's cursor does not give its connection away: use the session")
 
 
 class AsyncTenantServerCursor(psycopg.AsyncServerCursor[Row]):
@@ -160,10 +148,6 @@ class AsyncTenantServerCursor(psycopg.AsyncServerCursor[Row]):
     async def scroll(self, value: int, mode: str = "relative") -> None:
         self.lease.check(self._conn)
         await super().scroll(value, mode)
-
-    @property
-    def connection(self) -> Any:
-        raise AttributeError("a tenant's cursor does not give its connection away: use the session")
 
 
 class TenantSession:
