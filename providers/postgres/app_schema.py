@@ -41,7 +41,9 @@ def converge(server: Server, app: AppSchema, marker: str) -> int:
     chosen = migrations.select(migrations.load(app.directory), app.migrations, app.directory)
     with server.connect(app.database) as connection:
         connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
+        connection.execute("SET lock_timeout = '15min'")  # another update of the same schema is under way
         connection.execute("SELECT pg_advisory_lock(hashtextextended('tenantry migrations ' || %s, 0))", (app.schema,))
+        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
         with connection.transaction():
             _register(connection, app, marker)
         applied = _applied(connection, app.schema)
@@ -86,8 +88,8 @@ def _refuse_changed(app: AppSchema, chosen: Sequence[Migration], applied: Sequen
     if len(applied) > len(chosen):
         version, name, _ = applied[-1]
         raise MigrationRefused(
-            f"schema {app.schema} is at {version:04d}_{name}.sql, {app.directory} ends at {len(chosen):04d}: "
-            "migrations only go forward. Restore the missing files"
+            f"schema {app.schema} is at {version:04d}_{name}.sql, the stack asks for {len(chosen):04d}: "
+            "migrations only go forward. Restore the missing files, or the version"
         )
     for migration, (version, name, sha256) in zip(chosen, applied, strict=False):
         if migration.sha256 != sha256:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import grpc
 import psycopg
 
 from providers.base import ProviderError
+
+R = TypeVar("R")
+ATTEMPTS = 12  #: of an operation that others' changes of the same catalogue row get in the way of
 
 
 class PostgresProviderError(ProviderError):
@@ -47,3 +52,26 @@ def translated() -> Iterator[None]:
         parts = [f"PostgreSQL: {diagnostic.message_primary} (SQLSTATE {diagnostic.sqlstate})"]
         parts += [text for text in (diagnostic.message_detail, diagnostic.message_hint) if text]
         raise PostgresProviderError(". ".join(parts)) from None
+
+
+def repeated(operation: Callable[[], R], wait: Callable[[float], None]) -> R:
+    """The result of an idempotent ``operation``, tried again when another stack changed the same object meanwhile.
+
+    PostgreSQL has no lock on the rows of its catalogue: of two GRANTs on one database at once, one fails.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        with translated():
+            try:
+                return operation()
+            except psycopg.Error as error:
+                if attempt == ATTEMPTS or not _is_conflict(error):
+                    raise
+        wait(random.uniform(0.02, 0.05) * 2 ** min(attempt, 6))  # noqa: S311 - jitter, not a secret
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _is_conflict(error: psycopg.Error) -> bool:
+    if isinstance(error, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected):
+        return True
+    message = error.diag.message_primary or ""
+    return error.diag.sqlstate == "XX000" and message.startswith("tuple concurrently")

@@ -195,7 +195,6 @@ _FORBIDDEN_ANYWHERE: Sequence[tuple[tuple[str, ...], str]] = (
     (("SET", "LOCAL", "ROLE"), _SESSION),
     (("SET", "SESSION", "ROLE"), _SESSION),
     (("SESSION", "AUTHORIZATION"), _SESSION),
-    (("TO", "PUBLIC"), _PRIVILEGES),
     (("SECURITY", "DEFINER"), "a SECURITY DEFINER function acts with the rights of the owner; use SECURITY INVOKER"),
     (("CREATE", "MATERIALIZED", "VIEW"), "a materialized view can't carry row-level security; use a table"),
     (("OWNER", "TO"), "everything belongs to the schema's owner; remove this statement"),
@@ -239,7 +238,9 @@ def _refuse_in_string(migration: Migration, statement: Statement, text: str, off
 def _refuse_anywhere(migration: Migration, statement: Statement, words: Sequence[str], line: int) -> None:
     for sequence, reason in _FORBIDDEN_ANYWHERE:
         for index in range(len(words) - len(sequence) + 1):
-            if tuple(words[index : index + len(sequence)]) == sequence:
+            following = words[index + len(sequence) : index + len(sequence) + 1]
+            # `UPDATE member SET role = ...` is no SET ROLE.
+            if tuple(words[index : index + len(sequence)]) == sequence and tuple(following) not in {("=",), (",",)}:
                 raise migration.refuse(line + _lines_before(statement, sequence), f"{' '.join(sequence)}: {reason}")
 
 

@@ -101,9 +101,9 @@ def delete(server: Server, p: Privileges) -> None:
     with server.connect() as connection:
         if not markers.exists(connection, "DATABASE", p.database) or not markers.exists(connection, "ROLE", p.role):
             return
-        role = sql.Identifier(p.role)
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(sql.Identifier(p.database), role))
+    role = sql.Identifier(p.role)
     with server.connect(p.database) as connection, connection.transaction():
+        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(sql.Identifier(p.database), role))
         if not markers.exists(connection, "SCHEMA", p.schema) or not markers.exists(connection, "ROLE", p.owner):
             return
         become(connection, p.owner)

@@ -17,6 +17,7 @@ import boto3
 import psycopg
 import pytest
 
+from localcloud.postgres import Cluster, create_master
 from providers.base import Context, Properties, lifecycle
 from providers.postgres.connection import Server
 from providers.postgres.provider import provider
@@ -126,18 +127,22 @@ class Stack:
             connection.close()
 
 
-@pytest.fixture
-def stack(rds_master: Login, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Stack:
+def _stack(master: Login, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Stack:
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("TENANTRY_DATABASE_CA", str(rds_master.cluster.authority.bundle))
+    monkeypatch.setenv("TENANTRY_DATABASE_CA", str(master.cluster.authority.bundle))
     client = boto3.client("secretsmanager", region_name=REGION)
     secret = client.create_secret(
         Name=f"master-{secrets.token_hex(8)}",
-        SecretString=json.dumps({"username": rds_master.username, "password": rds_master.password}),
+        SecretString=json.dumps({"username": master.username, "password": master.password}),
     )
-    return Stack(Server("127.0.0.1", rds_master.cluster.port, secret["ARN"], REGION), rds_master)
+    return Stack(Server("127.0.0.1", master.cluster.port, secret["ARN"], REGION), master)
+
+
+@pytest.fixture
+def stack(rds_master: Login, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    return _stack(rds_master, moto_server, monkeypatch)
 
 
 def digests(directory: Path) -> list[dict[str, Any]]:
@@ -231,3 +236,25 @@ def build_pool(stack: Stack, directory: Path = EXAMPLE) -> Pool:
 @pytest.fixture
 def pool(stack: Stack) -> Pool:
     return build_pool(stack)
+
+
+@pytest.fixture(scope="module")
+def shared_pool(postgres_server: Cluster, moto_server: str) -> Iterator[Pool]:
+    """A pool for the tests of one module: `acme` and `globex` have a project, a task and a comment each."""
+    name, password = f"master_{secrets.token_hex(6)}", secrets.token_hex(16)
+    with postgres_server.admin() as admin:
+        create_master(admin, name, password)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        stack = _stack(Login(postgres_server, name, password, "postgres"), moto_server, monkeypatch)
+        pool = build_pool(stack)
+        for tenant in ("acme", "globex"):
+            pool.admit(tenant)
+            with pool.session() as session, session.transaction():
+                enter(session, tenant, pool.token(tenant))
+                session.execute("INSERT INTO project (name) VALUES (%s)", (f"project of {tenant}",))
+                session.execute("INSERT INTO task (project_id, title) SELECT project_id, 'task' FROM project")
+                session.execute("INSERT INTO comment (task_id, author, body) SELECT task_id, 'a', 'b' FROM task")
+        yield pool
+        stack.destroy()
+    with postgres_server.admin() as admin:
+        admin.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
