@@ -1,4 +1,4 @@
-"""``python -m localcloud.stripe``: prints one JSON line with its URL once it serves, and runs until SIGTERM or Ctrl-C."""
+"""``python -m localcloud.stripe``: prints one JSON line with its URL once it serves; runs until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def answer(account: Account, request: Request, body: bytes) -> Response:
         status, document = error.status, error.body()
     except Exception:
         log.exception("%s %s failed", request.method, request.url.path)
-        error = ApiError(500, f"The local Stripe failed; its log has the reason of {identifier}", type="api_error")
-        status, document = error.status, error.body()
+        failure = ApiError(500, f"The local Stripe failed; its log has the reason of {identifier}", type="api_error")
+        status, document = failure.status, failure.body()
     return JSONResponse(document, status_code=status, headers=headers)
 
 
@@ -125,10 +125,8 @@ def _perform(
     paths = values.pop("expand", [])
     with account.transaction(identifier, key):
         document = route.handler(account, values, **ids)
-        if document["object"] == "list" or document.get("deleted"):
-            shown = document
-        else:
-            shown = render(account, document)
+        final = document["object"] == "list" or document.get("deleted")
+        shown = document if final else render(account, document)
         return 200, expand(account, shown, paths)
 
 
@@ -141,7 +139,7 @@ def _once(
     tree: Tree,
     identifier: str,
 ) -> tuple[int, dict[str, Any], bool]:
-    """The first answer for an idempotency key, again. Answers of validation failures (400) are not kept, as in Stripe."""
+    """The first answer for an idempotency key, again. Validation failures (400) are not kept, as in Stripe."""
     if len(key) > 255:
         raise invalid("Idempotency keys can be up to 255 characters long", code="idempotency_key_too_long")
     fingerprint = hashlib.sha256(

@@ -1,4 +1,4 @@
-"""/_local/...: what the real Stripe has no API for: time, faults, deliveries. Takes and answers JSON, with the API key."""
+"""/_local/...: what Stripe has no API for: time, faults, deliveries. JSON both ways, with the API key."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from localcloud.stripe.account import Account
 from localcloud.stripe.app import authenticate
 from localcloud.stripe.delivery import DEFAULT_FAULTS, DEFAULT_RETRY
 from localcloud.stripe.errors import ApiError, invalid
+from localcloud.stripe.render import render
+from localcloud.stripe.resources import checkout
 from localcloud.stripe.subscriptions import schedule
 from localcloud.stripe.subscriptions.invoices import DEFAULT_DUNNING
 
@@ -32,6 +34,7 @@ def routes(account: Account) -> list[Route]:
         ("/_local/settings", "GET", _settings),
         ("/_local/settings", "POST", _set_settings),
         ("/_local/deliveries", "GET", _deliveries),
+        ("/_local/checkout/{session}/complete", "POST", _complete_checkout),
         ("/_local/redeliver/{event}", "POST", _redeliver),
         ("/_local/webhook_endpoints/{endpoint}/roll_secret", "POST", _roll_secret),
     ]
@@ -169,3 +172,12 @@ def _roll_secret(account: Account, request: Request, body: dict[str, Any]) -> di
         former = record["secrets"][0]
         account.store.edit(record)["secrets"] = [secret, former] if body.get("keep_old") else [secret]
     return {"ok": True}
+
+
+def _complete_checkout(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+    """The customer fills the checkout page in: ``{"payment_method": "pm_card_visa"}``."""
+    card = body.get("payment_method", "pm_card_visa")
+    if not isinstance(card, str):
+        raise invalid("payment_method must be a string", param="payment_method")
+    with account.transaction():
+        return render(account, checkout.complete(account, request.path_params["session"], card))

@@ -82,7 +82,7 @@ def _value(value: Tree | str, hint: Any, path: str) -> Any:
     if origin in (Union, types.UnionType):
         return _union(value, get_args(hint), path)
     if origin is Literal:
-        allowed = [option for option in get_args(hint)]
+        allowed = list(get_args(hint))
         if isinstance(value, str) and value in [str(option) for option in allowed]:
             return value
         raise _bad_enum(value, allowed, path)

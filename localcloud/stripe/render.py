@@ -112,7 +112,8 @@ def _expand(account: Account, node: Any, parts: list[str], where: str) -> bool:
     if not parts:
         return True
     if isinstance(node, list):
-        return all([_expand(account, item, parts, item.get("object", where)) for item in node])
+        results = [_expand(account, item, parts, item.get("object", where)) for item in node]
+        return all(results)
     if node is None:
         return True
     if not isinstance(node, dict):

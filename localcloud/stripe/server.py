@@ -24,6 +24,7 @@ from localcloud.stripe.store import Store
 from localcloud.stripe.subscriptions import schedule
 
 TICK_S = 1.0
+DEFAULT_SECRET = "whsec_local"
 log = logging.getLogger(__name__)
 
 assert _resources.__all__  # imported for its routes
@@ -108,7 +109,7 @@ class LocalStripe:
         self,
         data: Path | None = None,
         webhook_url: str | None = None,
-        webhook_secret: str = "whsec_local",
+        webhook_secret: str = DEFAULT_SECRET,
         port: int = 0,
     ) -> None:
         self.webhook_secret = webhook_secret

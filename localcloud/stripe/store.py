@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS object (
 
 
 class Store:
-    """Not thread-safe: the owner serialises transactions. Announce every change with ``add``, ``edit`` or ``remove``."""
+    """Not thread-safe: the owner serialises transactions. Announce each change by ``add``, ``edit`` or ``remove``."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._kinds: dict[str, dict[str, Object]] = {}

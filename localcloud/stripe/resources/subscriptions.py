@@ -115,7 +115,7 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
 
     def keep(subscription: Object) -> bool:
         items = subscription["items"]["data"]
-        return (
+        return bool(
             wanted(subscription)
             and params.get("customer") in (None, subscription["customer"])
             and params.get("collection_method") in (None, subscription["collection_method"])

@@ -44,7 +44,7 @@ def retrieve(account: Account, params: dict[str, Any], clock: str) -> Object:
 
 @route("POST", "/v1/test_helpers/test_clocks/{clock}/advance", "test_helpers.TestClockAdvanceParams")
 def advance(account: Account, params: dict[str, Any], clock: str) -> Object:
-    """Done before it answers: the clock is ``ready`` at its new time at once (Stripe's is ``advancing`` for a while)."""
+    """Done before it answers: the clock is ``ready`` at once (Stripe's is ``advancing`` for a while)."""
     found = account.store.edit(account.find(KIND, clock))
     target = params["frozen_time"]
     if target <= found["frozen_time"]:

@@ -18,7 +18,7 @@ MAX_TRIAL_DAYS = 730
 
 
 def create_subscription(account: Account, customer: Object, params: dict[str, Any]) -> Object:
-    """A subscription in the status its trial or first payment gives it. 402 when that payment must succeed and fails."""
+    """A subscription in the status its trial or first payment gives it. 402 when that must succeed and fails."""
     now = account.now(customer["test_clock"])
     identifier = new_id("subscription")
     items = [

@@ -80,7 +80,7 @@ def check(account: Account, items: list[Object], currency: str | None) -> str:
     currencies = {price["currency"] for price in prices} | ({currency} if currency else set())
     if len(currencies) > 1:
         raise invalid(
-            f"The prices of a subscription and its customer must have one currency, not {', '.join(sorted(currencies))}",
+            f"A subscription's prices and its customer have one currency, not {', '.join(sorted(currencies))}",
             param="currency",
         )
     return currencies.pop()

@@ -1,0 +1,108 @@
+"""The state machines of tenants and operations.
+
+``python -m provisioner.lifecycle`` writes ``docs/lifecycle.md`` from them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+
+class TenantState(StrEnum):
+    PENDING = "pending"
+    PROVISIONING = "provisioning"
+    READY = "ready"
+    SUSPENDED = "suspended"
+    RETAINED = "retained"
+    DESTROYING = "destroying"
+    DESTROYED = "destroyed"
+
+
+class OperationState(StrEnum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+MEANING: dict[TenantState, str] = {
+    TenantState.PENDING: "bound to a Stripe customer; nothing stands yet (or nothing is paid for)",
+    TenantState.PROVISIONING: "its first stack operation has begun and not yet succeeded",
+    TenantState.READY: "stands with full access",
+    TenantState.SUSPENDED: "stands; logins are closed, the broker refuses; the subscription may come back by itself",
+    TenantState.RETAINED: "as suspended; the subscription has ended, the data is kept until the plan's days are over",
+    TenantState.DESTROYING: "destruction is authorised: protection off with a final snapshot, then the stack goes",
+    TenantState.DESTROYED: "nothing stands; the id may only be used again as its next generation",
+}
+
+#: State -> (what happens, next state). Nothing else is a legal move.
+MOVES: dict[TenantState, tuple[tuple[str, TenantState], ...]] = {
+    TenantState.PENDING: (("a subscription grants access", TenantState.PROVISIONING),),
+    TenantState.PROVISIONING: (
+        ("the stack operation succeeds", TenantState.READY),
+        ("the subscription stops granting access, and the stack closes it", TenantState.SUSPENDED),
+        ("the subscription ends, and the stack closes access", TenantState.RETAINED),
+    ),
+    TenantState.READY: (
+        ("the subscription stops granting access", TenantState.SUSPENDED),
+        ("the subscription ends", TenantState.RETAINED),
+        ("an operator destroys it", TenantState.DESTROYING),
+    ),
+    TenantState.SUSPENDED: (
+        ("a payment arrives", TenantState.READY),
+        ("the subscription ends", TenantState.RETAINED),
+        ("an operator destroys it", TenantState.DESTROYING),
+    ),
+    TenantState.RETAINED: (
+        ("the customer subscribes again", TenantState.READY),
+        ("a new subscription awaits its payment", TenantState.SUSPENDED),
+        ("the retention days are over, or an operator destroys it", TenantState.DESTROYING),
+    ),
+    TenantState.DESTROYING: (("protection is off and the stack is gone", TenantState.DESTROYED),),
+    TenantState.DESTROYED: (("the customer subscribes again: next generation", TenantState.PENDING),),
+}
+
+OPERATION_MOVES: dict[OperationState, tuple[tuple[str, OperationState], ...]] = {
+    OperationState.RUNNING: (
+        ("the engine reports success", OperationState.SUCCEEDED),
+        ("the engine reports a failure", OperationState.FAILED),
+        ("the worker hands it back, or dies and another one takes over", OperationState.INTERRUPTED),
+    ),
+    OperationState.SUCCEEDED: (),
+    OperationState.FAILED: (),
+    OperationState.INTERRUPTED: (),
+}
+
+
+def may_move(before: TenantState, after: TenantState) -> bool:
+    """Whether ``after`` may follow ``before``; staying is always legal."""
+    return before == after or any(target is after for _, target in MOVES[before])
+
+
+def as_markdown() -> str:
+    """The content of ``docs/lifecycle.md``."""
+    lines = [
+        "# Lifecycle",
+        "",
+        "Generated from `provisioner/lifecycle.py` by `python -m provisioner.lifecycle`; a test compares.",
+        "",
+        "A tenant whose last attempt failed also shows as `retrying` (tried again by itself) or `failed` (an operator",
+        "must act); its state stays what it was.",
+        "",
+        "## Tenants",
+        "| state | meaning | moves to |",
+        "|---|---|---|",
+    ]
+    for state in TenantState:
+        moves = "; ".join(f"`{target}`: {reason}" for reason, target in MOVES[state])
+        lines.append(f"| `{state}` | {MEANING[state]} | {moves} |")
+    lines += ["", "## Operations", "| state | moves to |", "|---|---|"]
+    for operation_state in OperationState:
+        moves = "; ".join(f"`{target}`: {reason}" for reason, target in OPERATION_MOVES[operation_state])
+        lines.append(f"| `{operation_state}` | {moves or 'final'} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (Path(__file__).parents[1] / "docs" / "lifecycle.md").write_text(as_markdown())

@@ -1,0 +1,118 @@
+"""The inbox: what Stripe sent, once each. Storing an event and deferring its job is one statement."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from provisioner.registry.queries import load
+
+_sql = functools.partial(dict.__getitem__, load("events"))
+
+
+class EventStatus(StrEnum):
+    RECEIVED = "received"  #: stored, its job is queued
+    IGNORED = "ignored"  #: of a type that changes no tenant
+    PROCESSED = "processed"  #: its tenant's reconcile was queued
+    QUARANTINED = "quarantined"  #: can't be trusted or understood; waits for an operator
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """A row of ``registry.event``. ``body`` is what was signed, byte for byte."""
+
+    event_id: str
+    type: str
+    object_id: str | None
+    api_version: str | None
+    created_at: datetime
+    livemode: bool
+    body: bytes
+    status: str
+    reason: str | None
+    hint: str | None
+    tenant_id: str | None
+    received_at: datetime
+    processed_at: datetime | None
+
+    def summary(self) -> dict[str, Any]:
+        """All but the body, which may hold a customer's personal data."""
+        return {name: value for name, value in vars(self).items() if name != "body"}
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    event_id: str
+    type: str
+    object_id: str | None
+    api_version: str | None
+    created: int  #: Unix seconds
+    livemode: bool
+    body: bytes
+    status: EventStatus  #: ``received`` or ``ignored``
+
+
+async def store(connection: AsyncConnection, event: NewEvent) -> bool:
+    """Store the event and, unless it is to be ignored, defer its job; False if it was there already."""
+    cursor = await connection.execute(_sql("store"), vars(event))
+    row = await cursor.fetchone()
+    return row is not None and row[0] == 1
+
+
+async def get(connection: AsyncConnection, event_id: str) -> EventRecord | None:
+    async with connection.cursor(row_factory=class_row(EventRecord)) as cursor:
+        await cursor.execute(_sql("get"), {"event_id": event_id})
+        return await cursor.fetchone()
+
+
+async def list_events(
+    connection: AsyncConnection, *, status: str | None = None, tenant_id: str | None = None, limit: int = 100
+) -> list[EventRecord]:
+    """Newest first."""
+    async with connection.cursor(row_factory=class_row(EventRecord)) as cursor:
+        await cursor.execute(_sql("list"), {"status": status, "tenant_id": tenant_id, "limit": limit})
+        return await cursor.fetchall()
+
+
+async def settle(
+    connection: AsyncConnection,
+    event_id: str,
+    status: EventStatus,
+    *,
+    reason: str | None = None,
+    hint: str | None = None,
+    tenant_id: str | None = None,
+) -> None:
+    await connection.execute(
+        _sql("settle"),
+        {"event_id": event_id, "status": status, "reason": reason, "hint": hint, "tenant_id": tenant_id},
+    )
+
+
+async def reopen(connection: AsyncConnection, event_ids: Sequence[str]) -> list[str]:
+    """Mark quarantined events received again; the caller defers their jobs in the same transaction."""
+    cursor = await connection.execute(_sql("reopen"), {"event_ids": list(event_ids)})
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def quarantined(connection: AsyncConnection) -> list[str]:
+    cursor = await connection.execute(_sql("quarantined"))
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def stranded(connection: AsyncConnection, *, older_than_s: float) -> list[str]:
+    """Events that wait without a job, as after a job that failed for good; the sweep queues them again."""
+    cursor = await connection.execute(_sql("stranded"), {"older_than_s": older_than_s})
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def count_by_status(connection: AsyncConnection) -> dict[str, int]:
+    cursor = await connection.execute(_sql("count_by_status"))
+    return {str(status): int(count) for status, count in await cursor.fetchall()}

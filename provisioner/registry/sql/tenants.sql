@@ -1,0 +1,65 @@
+-- name: get
+SELECT * FROM registry.tenant WHERE tenant_id = %(tenant_id)s
+-- name: get_by_customer
+SELECT * FROM registry.tenant WHERE stripe_customer_id = %(customer_id)s
+-- name: all
+SELECT * FROM registry.tenant ORDER BY tenant_id
+-- name: count_by_state
+SELECT state, count(*), count(*) FILTER (WHERE failure->>'class' = 'operator') FROM registry.tenant GROUP BY state
+-- name: insert
+INSERT INTO registry.tenant (tenant_id, cell, stripe_customer_id) VALUES (%(tenant_id)s, %(cell)s, %(customer_id)s)
+ON CONFLICT DO NOTHING
+-- name: bind
+UPDATE registry.tenant SET stripe_customer_id = %(customer_id)s, updated_at = now()
+ WHERE tenant_id = %(tenant_id)s AND stripe_customer_id IS NULL
+-- name: unbind
+UPDATE registry.tenant SET stripe_customer_id = NULL, subscription_id = NULL, subscription_status = NULL, updated_at = now()
+ WHERE tenant_id = %(tenant_id)s
+-- name: entitle
+UPDATE registry.tenant
+   SET subscription_id = %(subscription_id)s, subscription_status = %(subscription_status)s, plan = %(plan)s,
+       tier = %(tier)s, pending_graduation = %(pending_graduation)s, features = %(features)s, limits = %(limits)s,
+       retain_until = %(retain_until)s, updated_at = now()
+ WHERE tenant_id = %(tenant_id)s
+   AND (subscription_id, subscription_status, plan, tier, pending_graduation, features, limits, retain_until)
+       IS DISTINCT FROM (%(subscription_id)s::text, %(subscription_status)s::text, %(plan)s::text, %(tier)s::text,
+                         %(pending_graduation)s::text, %(features)s::text[], %(limits)s::jsonb,
+                         %(retain_until)s::timestamptz)
+-- name: set_access
+UPDATE registry.tenant SET access = %(access)s, updated_at = now() WHERE tenant_id = %(tenant_id)s AND access <> %(access)s
+-- name: set_state
+UPDATE registry.tenant SET state = %(state)s, updated_at = now() WHERE tenant_id = %(tenant_id)s
+-- name: record_spec
+UPDATE registry.tenant SET spec = %(spec)s, fingerprint = NULL, state = %(state)s, updated_at = now()
+ WHERE tenant_id = %(tenant_id)s
+-- name: record_success
+UPDATE registry.tenant
+   SET state = %(state)s, outputs = %(outputs)s, fingerprint = %(fingerprint)s, access = %(access)s, failure = NULL,
+       attempts = 0, next_attempt_at = NULL, ready_at = coalesce(ready_at, now()), updated_at = now()
+ WHERE tenant_id = %(tenant_id)s
+-- name: record_failure
+UPDATE registry.tenant
+   SET failure = %(failure)s, attempts = attempts + 1, next_attempt_at = %(next_attempt_at)s, fingerprint = NULL,
+       updated_at = now()
+ WHERE tenant_id = %(tenant_id)s
+RETURNING attempts
+-- name: clear_failure
+UPDATE registry.tenant SET failure = NULL, attempts = 0, next_attempt_at = NULL, updated_at = now()
+ WHERE tenant_id = %(tenant_id)s AND (failure IS NOT NULL OR next_attempt_at IS NOT NULL)
+-- name: claim_due
+UPDATE registry.tenant SET next_attempt_at = NULL
+ WHERE tenant_id IN (SELECT tenant_id FROM registry.tenant WHERE next_attempt_at <= %(now)s FOR UPDATE SKIP LOCKED)
+RETURNING tenant_id
+-- name: authorise_destruction
+UPDATE registry.tenant SET destruction = %(authorisation)s, updated_at = now() WHERE tenant_id = %(tenant_id)s
+-- name: record_destroyed
+UPDATE registry.tenant
+   SET state = 'destroyed', outputs = NULL, spec = NULL, fingerprint = NULL, failure = NULL, attempts = 0,
+       next_attempt_at = NULL, pending_graduation = NULL, ready_at = NULL, destruction = NULL, retain_until = NULL,
+       tier = NULL, updated_at = now()
+ WHERE tenant_id = %(tenant_id)s
+-- name: begin_generation
+UPDATE registry.tenant
+   SET generation = generation + 1, epoch = epoch + 1, state = 'pending', destruction = NULL, retain_until = NULL,
+       updated_at = now()
+ WHERE tenant_id = %(tenant_id)s AND state = 'destroyed'

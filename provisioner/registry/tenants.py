@@ -1,0 +1,214 @@
+"""Tenants: the registry is the truth for what each one should be and is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from components.spec import Access, TenantOutputs, TenantSpec
+from components.tiers import Tier
+from provisioner.lifecycle import TenantState
+from provisioner.registry.queries import load
+
+_sql = functools.partial(dict.__getitem__, load("tenants"))
+
+
+@dataclass(frozen=True)
+class TenantRecord:
+    """A row of ``registry.tenant``; the columns are described in ``schema.sql``."""
+
+    tenant_id: str
+    generation: int
+    cell: str
+    state: str
+    stripe_customer_id: str | None
+    subscription_id: str | None
+    subscription_status: str | None
+    plan: str | None
+    tier: str | None
+    pending_graduation: str | None
+    access: str
+    features: list[str]
+    limits: dict[str, int]
+    epoch: int
+    retain_until: datetime | None
+    destruction: dict[str, Any] | None
+    spec: dict[str, Any] | None
+    outputs: dict[str, Any] | None
+    fingerprint: str | None
+    failure: dict[str, Any] | None
+    attempts: int
+    next_attempt_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    ready_at: datetime | None
+
+    @property
+    def stands(self) -> bool:
+        """Whether a stack of this life has been begun: its tier and placement are then facts."""
+        return self.spec is not None
+
+    @property
+    def tenant_spec(self) -> TenantSpec | None:
+        return None if self.spec is None else TenantSpec.model_validate(self.spec)
+
+    @property
+    def stack_name(self) -> str:
+        return self.tenant_id if self.generation == 1 else f"{self.tenant_id}.{self.generation}"
+
+    @property
+    def shown_state(self) -> str:
+        """The state, or ``failed``/``retrying`` when the last attempt to change the tenant failed."""
+        if self.failure is None:
+            return self.state
+        return "failed" if self.failure.get("class") == "operator" else "retrying"
+
+
+@dataclass(frozen=True)
+class Entitlement:
+    """What the tenant pays for, known before any stack is touched."""
+
+    subscription_id: str | None
+    subscription_status: str | None
+    plan: str | None
+    tier: Tier | None
+    pending_graduation: Tier | None
+    features: Sequence[str]
+    limits: dict[str, int]
+    retain_until: datetime | None
+
+
+async def get(connection: AsyncConnection, tenant_id: str) -> TenantRecord | None:
+    return await _one(connection, "get", {"tenant_id": tenant_id})
+
+
+async def get_by_customer(connection: AsyncConnection, customer_id: str) -> TenantRecord | None:
+    return await _one(connection, "get_by_customer", {"customer_id": customer_id})
+
+
+async def all_tenants(connection: AsyncConnection) -> list[TenantRecord]:
+    async with connection.cursor(row_factory=class_row(TenantRecord)) as cursor:
+        await cursor.execute(_sql("all"))
+        return await cursor.fetchall()
+
+
+async def count_by_state(connection: AsyncConnection) -> dict[str, tuple[int, int]]:
+    """State -> (tenants, those of them that wait for an operator)."""
+    cursor = await connection.execute(_sql("count_by_state"))
+    return {str(state): (int(count), int(failed)) for state, count, failed in await cursor.fetchall()}
+
+
+async def bind(connection: AsyncConnection, tenant_id: str, customer_id: str, *, cell: str) -> bool:
+    """Create the tenant, or bind one without a customer; False if it, or the customer, is bound elsewhere."""
+    await connection.execute(_sql("insert"), {"tenant_id": tenant_id, "cell": cell, "customer_id": customer_id})
+    taken = await get_by_customer(connection, customer_id)
+    if taken is None:
+        await connection.execute(_sql("bind"), {"tenant_id": tenant_id, "customer_id": customer_id})
+        taken = await get_by_customer(connection, customer_id)
+    return taken is not None and taken.tenant_id == tenant_id
+
+
+async def unbind(connection: AsyncConnection, tenant_id: str) -> None:
+    await connection.execute(_sql("unbind"), {"tenant_id": tenant_id})
+
+
+async def entitle(connection: AsyncConnection, tenant_id: str, entitlement: Entitlement) -> bool:
+    """Record what is paid for; True if that is news."""
+    cursor = await connection.execute(
+        _sql("entitle"),
+        {
+            "tenant_id": tenant_id,
+            "subscription_id": entitlement.subscription_id,
+            "subscription_status": entitlement.subscription_status,
+            "plan": entitlement.plan,
+            "tier": entitlement.tier,
+            "pending_graduation": entitlement.pending_graduation,
+            "features": list(entitlement.features),
+            "limits": Jsonb(entitlement.limits),
+            "retain_until": entitlement.retain_until,
+        },
+    )
+    return cursor.rowcount == 1
+
+
+async def set_access(connection: AsyncConnection, tenant_id: str, access: Access) -> bool:
+    cursor = await connection.execute(_sql("set_access"), {"tenant_id": tenant_id, "access": access})
+    return cursor.rowcount == 1
+
+
+async def set_state(connection: AsyncConnection, tenant_id: str, state: TenantState) -> None:
+    await connection.execute(_sql("set_state"), {"tenant_id": tenant_id, "state": state})
+
+
+async def record_spec(connection: AsyncConnection, spec: TenantSpec, state: TenantState) -> None:
+    """Before the stack is touched: what it is about to become, and that what stands is unknown until then."""
+    await connection.execute(
+        _sql("record_spec"),
+        {"tenant_id": spec.tenant_id, "spec": Jsonb(spec.model_dump(mode="json")), "state": state},
+    )
+
+
+async def record_success(
+    connection: AsyncConnection, outputs: TenantOutputs, *, state: TenantState, fingerprint: str
+) -> None:
+    await connection.execute(
+        _sql("record_success"),
+        {
+            "tenant_id": outputs.tenant_id,
+            "state": state,
+            "outputs": Jsonb(outputs.model_dump(mode="json")),
+            "fingerprint": fingerprint,
+            "access": outputs.access,
+        },
+    )
+
+
+async def record_failure(
+    connection: AsyncConnection, tenant_id: str, failure: dict[str, Any], next_attempt_at: datetime | None
+) -> int:
+    """Returns how many attempts in a row have failed."""
+    cursor = await connection.execute(
+        _sql("record_failure"),
+        {"tenant_id": tenant_id, "failure": Jsonb(failure), "next_attempt_at": next_attempt_at},
+    )
+    row = await cursor.fetchone()
+    return 0 if row is None else int(row[0])
+
+
+async def clear_failure(connection: AsyncConnection, tenant_id: str) -> None:
+    await connection.execute(_sql("clear_failure"), {"tenant_id": tenant_id})
+
+
+async def claim_due(connection: AsyncConnection, now: datetime) -> list[str]:
+    """Tenants whose next attempt is due; each is given out once."""
+    cursor = await connection.execute(_sql("claim_due"), {"now": now})
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def authorise_destruction(connection: AsyncConnection, tenant_id: str, authorisation: dict[str, Any]) -> None:
+    await connection.execute(
+        _sql("authorise_destruction"), {"tenant_id": tenant_id, "authorisation": Jsonb(authorisation)}
+    )
+
+
+async def record_destroyed(connection: AsyncConnection, tenant_id: str) -> None:
+    await connection.execute(_sql("record_destroyed"), {"tenant_id": tenant_id})
+
+
+async def begin_generation(connection: AsyncConnection, tenant_id: str) -> bool:
+    """The next life of a destroyed id."""
+    cursor = await connection.execute(_sql("begin_generation"), {"tenant_id": tenant_id})
+    return cursor.rowcount == 1
+
+
+async def _one(connection: AsyncConnection, name: str, parameters: dict[str, Any]) -> TenantRecord | None:
+    async with connection.cursor(row_factory=class_row(TenantRecord)) as cursor:
+        await cursor.execute(_sql(name), parameters)
+        return await cursor.fetchone()

@@ -1,0 +1,98 @@
+"""The service's configuration: the only reader of its environment (prefix ``TENANTRY_``)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from components.spec import CellName, Environment
+from provisioner.errors import ConfigurationInvalid
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Comma-separated in the environment.
+SecretList = Annotated[tuple[SecretStr, ...], NoDecode]
+
+
+def default_home() -> Path:
+    """Data of this clone: two clones on one machine never share it."""
+    clone = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+    if os.geteuid() == 0:
+        return Path("/var/lib/tenantry") / clone
+    base = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return Path(base) / "tenantry" / clone
+
+
+class Settings(BaseSettings):
+    """Secrets are ``SecretStr``: printing the settings shows none."""
+
+    model_config = SettingsConfigDict(env_prefix="TENANTRY_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(description="control plane PostgreSQL, libpq URL")
+    installation: str = Field("tenantry", pattern=r"^[a-z][a-z0-9-]{0,19}$")
+    environment: Environment = Environment.PRODUCTION
+    cell: CellName = Field("default", description="cell that new tenants are placed in")
+    region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
+    catalogue: Path = ROOT / "example" / "plans.toml"
+    app_schema: Path = ROOT / "example" / "app_schema"
+    stripe_api_key: SecretStr = SecretStr("")
+    stripe_api_base: str | None = Field(None, description="another Stripe than api.stripe.com: the local one")
+    stripe_webhook_secrets: SecretList = ()
+    webhook_tolerance_s: int = Field(300, ge=1, description="age of a webhook's signature that is still taken, seconds")
+    webhook_max_bytes: int = Field(512 * 1024, ge=1024)
+    operator_tokens: SecretList = ()
+    application_tokens: SecretList = ()
+    broker_principal_arns: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated ARNs that may assume tenant roles; empty: roles of this account by policy"
+    )
+    api_url: str = "http://127.0.0.1:8080"
+    database_ca: Path | None = Field(None, description="CA bundle of the tenants' databases")
+    secrets_provider: str | None = Field(None, description="Pulumi secrets provider of new stacks: awskms://...")
+    home: Path = Field(default_factory=default_home)
+    backend_url: SecretStr = Field(SecretStr(""), validation_alias="PULUMI_BACKEND_URL")
+    sweep_interval_s: int = Field(60, ge=1, description="seconds between two sweeps over all tenants")
+    shutdown_grace_s: float = Field(20, ge=0, description="seconds a running operation gets to finish on SIGTERM")
+
+    @field_validator(
+        "stripe_webhook_secrets", "operator_tokens", "application_tokens", "broker_principal_arns", mode="before"
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    def webhook_secrets(self) -> list[str]:
+        """At least one; an empty list would accept nothing, an empty secret everything."""
+        secrets = [secret.get_secret_value() for secret in self.stripe_webhook_secrets]
+        if not secrets:
+            raise ConfigurationInvalid(
+                "TENANTRY_STRIPE_WEBHOOK_SECRETS is empty",
+                hint="set the webhook endpoint's signing secret (whsec_...); two, comma-separated, to rotate",
+            )
+        return secrets
+
+    def pulumi_backend_url(self) -> str:
+        """Where Pulumi's state is; by default beside the registry."""
+        return self.backend_url.get_secret_value() or self.database_url.get_secret_value()
+
+
+def load() -> Settings:
+    """Settings from the environment. Raises ConfigurationInvalid naming the variables, never their values."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_input=False, include_url=False, include_context=False):
+            name = str(problem["loc"][0])
+            name = name if name.isupper() else f"TENANTRY_{name.upper()}"
+            problems.append(f"{name}: {problem['msg']}")
+        raise ConfigurationInvalid(
+            "the environment is incomplete: " + "; ".join(problems),
+            hint='for the local cloud: `tenantry local up`, then eval "$(tenantry local env)"',
+        ) from None
