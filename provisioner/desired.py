@@ -75,18 +75,24 @@ def decide(
     installation: Installation,
     now: datetime,
 ) -> Decision:
-    """``subscriptions`` are all readable ones of the tenant's customer; their order does not matter."""
+    """``subscriptions`` are all readable ones of the tenant's customer; their order does not matter.
+
+    A payment that arrives before a destruction has begun calls it off.
+    """
     subscription = decisive(subscriptions)
     access = access_of(subscription, now=int(now.timestamp()))
     plan = _plan(subscription, standing, catalogue)
-    if standing.destruction_authorised and standing.spec is not None:
-        return _destroy(standing, subscription, plan, "an operator authorised its destruction")
+    if standing.spec is not None and standing.state is TenantState.DESTROYING:
+        # what has lost a part of its data can't be given back: it ends, and a payment begins the next generation
+        return _destroy(standing, subscription, plan, "its destruction has begun")
     if access is Access.FULL:
         assert subscription is not None
         assert plan is not None
         return _stand(standing, subscription, plan, installation)
     if standing.spec is None:
         return _absent(standing, subscription, plan)
+    if standing.destruction_authorised:
+        return _destroy(standing, subscription, plan, "an operator authorised its destruction")
     return _close(standing, subscription, plan, installation, now)
 
 
@@ -106,7 +112,7 @@ def _stand(standing: Standing, subscription: SubscriptionState, plan: Plan, inst
         state=TenantState.READY,
         spec=spec,
         retain_until=None,
-        why=f"subscription {subscription.subscription_id} is {subscription.status}: plan {plan.name} ({plan.tier}){moved}",
+        why=f"{_status(subscription)}: plan {plan.name} ({plan.tier}){moved}",
     )
 
 

@@ -43,11 +43,14 @@ MOVES: dict[TenantState, tuple[tuple[str, TenantState], ...]] = {
         ("the stack operation succeeds", TenantState.READY),
         ("the subscription stops granting access, and the stack closes it", TenantState.SUSPENDED),
         ("the subscription ends, and the stack closes access", TenantState.RETAINED),
+        (
+            "the subscription ended before it stood, and its retention is over or an operator destroys it",
+            TenantState.DESTROYING,
+        ),
     ),
     TenantState.READY: (
         ("the subscription stops granting access", TenantState.SUSPENDED),
         ("the subscription ends", TenantState.RETAINED),
-        ("an operator destroys it", TenantState.DESTROYING),
     ),
     TenantState.SUSPENDED: (
         ("a payment arrives", TenantState.READY),

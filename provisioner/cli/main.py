@@ -13,7 +13,16 @@ app = typer.Typer(
 )
 
 #: Modules with a function ``register(app)`` that adds their commands.
-COMMAND_MODULES: tuple[str, ...] = ("local", "stripe", "catalogue")
+COMMAND_MODULES: tuple[str, ...] = (
+    "run",
+    "tenants",
+    "events",
+    "platform",
+    "pulumi",
+    "local",
+    "stripe",
+    "catalogue",
+)
 
 for _module in COMMAND_MODULES:
     importlib.import_module(f"provisioner.cli.{_module}").register(app)

@@ -20,6 +20,7 @@ import psutil
 import psycopg
 import structlog
 
+from provisioner.engine.stack_locks import EngineOwner
 from provisioner.errors import LeaseLost, RetryLater
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Predecessor:
     """A holder that did not release: it died."""
 
     holder: str
+    engine: EngineOwner | None  #: the engine that ran under its lease, if one did
     engine_killed: bool
 
 
@@ -110,6 +112,10 @@ class Lease:
         self._lost = False
         self._thread = threading.Thread(target=self._beat, name=f"lease-{stack_name}", daemon=True)
         self._thread.start()
+
+    @property
+    def lost(self) -> bool:
+        return self._lost
 
     def check(self) -> None:
         """Raises LeaseLost unless the lease is held still."""
@@ -213,4 +219,5 @@ def _take(
         and kill_engine(engine_pid, engine_started)
     )
     log.warning("lease.taken_over", stack=stack_name, before=before, engine_killed=killed, fencing=int(taken[0]))
-    return Predecessor(str(before), killed), int(taken[0])
+    engine = None if engine_pid is None else EngineOwner(str(before_host), int(engine_pid))
+    return Predecessor(str(before), engine, killed), int(taken[0])

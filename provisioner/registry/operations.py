@@ -135,10 +135,10 @@ async def get(connection: AsyncConnection, operation_id: int) -> OperationRecord
         return await cursor.fetchone()
 
 
-async def steps(connection: AsyncConnection, operation_ids: Sequence[int]) -> list[StepRow]:
-    async with connection.cursor(row_factory=class_row(StepRow)) as cursor:
-        await cursor.execute(_sql("steps"), {"operation_ids": list(operation_ids)})
-        return await cursor.fetchall()
+async def steps_of(connection: AsyncConnection, operation_ids: Sequence[int]) -> list[tuple[int, StepRow]]:
+    """(operation, step) of all the operations, each one's in the order in which they began."""
+    cursor = await connection.execute(_sql("steps"), {"operation_ids": list(operation_ids)})
+    return [(int(row[0]), StepRow(*row[1:])) for row in await cursor.fetchall()]
 
 
 async def list_operations(

@@ -47,6 +47,20 @@ async def defer_reconcile(
     return 0 if row is None or row[0] is None else len(row[0])
 
 
+async def defer_platform(connection: AsyncConnection, cell: str, *, reason: str) -> None:
+    """Queue the update of a cell's platform stack, unless one waits. Tenants of the cell may wait for it."""
+    await connection.execute(
+        _sql("defer_platform"), {"cell": cell, "priority": int(Priority.OPERATOR), "reason": reason}
+    )
+
+
+async def is_busy(connection: AsyncConnection, tenant_id: str) -> bool:
+    """Whether a reconcile of the tenant waits or runs."""
+    cursor = await connection.execute(_sql("is_busy"), {"tenant_id": tenant_id})
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
 async def depth(connection: AsyncConnection) -> list[tuple[str, str, int, float]]:
     """(queue, status, jobs, age of the oldest in seconds)."""
     cursor = await connection.execute(_sql("queue"))

@@ -186,6 +186,11 @@ async def clear_failure(connection: AsyncConnection, tenant_id: str) -> None:
     await connection.execute(_sql("clear_failure"), {"tenant_id": tenant_id})
 
 
+async def plan_attempt(connection: AsyncConnection, tenant_id: str, at: datetime) -> None:
+    """Have the tenant looked at again at ``at``, if not sooner; no failure is recorded."""
+    await connection.execute(_sql("plan_attempt"), {"tenant_id": tenant_id, "at": at})
+
+
 async def claim_due(connection: AsyncConnection, now: datetime) -> list[str]:
     """Tenants whose next attempt is due; each is given out once."""
     cursor = await connection.execute(_sql("claim_due"), {"now": now})

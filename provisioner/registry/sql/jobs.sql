@@ -17,6 +17,14 @@ SELECT procrastinate_defer_jobs_v1(array_agg(
     ROW('reconcile', 'reconcile', %(priority)s, 'tenant:' || tenant_id, NULL,
         jsonb_build_object('tenant_id', tenant_id, 'reason', %(reason)s::text), NULL)::procrastinate_job_to_defer_v1))
   FROM wanted HAVING count(*) > 0
+-- name: defer_platform
+SELECT procrastinate_defer_jobs_v1(ARRAY[
+    ROW('reconcile', 'reconcile_platform', %(priority)s, 'platform:' || %(cell)s::text, NULL,
+        jsonb_build_object('cell', %(cell)s::text, 'reason', %(reason)s::text), NULL)::procrastinate_job_to_defer_v1])
+ WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE status = 'todo' AND lock = 'platform:' || %(cell)s::text)
+-- name: is_busy
+SELECT EXISTS (SELECT FROM procrastinate_jobs
+                WHERE status IN ('todo', 'doing') AND lock = 'tenant:' || %(tenant_id)s::text)
 -- name: queue
 SELECT queue_name, status::text, count(*),
        coalesce(extract(epoch FROM now() - min(e.at)), 0)

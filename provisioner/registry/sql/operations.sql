@@ -24,8 +24,8 @@ ON CONFLICT (operation_id, urn) DO UPDATE
 -- name: get
 SELECT * FROM registry.operation WHERE operation_id = %(operation_id)s
 -- name: steps
-SELECT urn, type, name, op, status, seconds, message, started_at FROM registry.operation_step
- WHERE operation_id = ANY(%(operation_ids)s) ORDER BY started_at, urn
+SELECT operation_id, urn, type, name, op, status, seconds, message, started_at FROM registry.operation_step
+ WHERE operation_id = ANY(%(operation_ids)s) ORDER BY operation_id, started_at, urn
 -- name: list
 SELECT * FROM registry.operation
  WHERE (%(tenant_id)s::text IS NULL OR tenant_id = %(tenant_id)s) AND (%(status)s::text IS NULL OR status = %(status)s)

@@ -35,7 +35,7 @@ UPDATE registry.tenant SET spec = %(spec)s, fingerprint = NULL, state = %(state)
 -- name: record_success
 UPDATE registry.tenant
    SET state = %(state)s, outputs = %(outputs)s, fingerprint = %(fingerprint)s, access = %(access)s, failure = NULL,
-       attempts = 0, next_attempt_at = NULL, ready_at = coalesce(ready_at, now()), updated_at = now()
+       attempts = 0, next_attempt_at = NULL, destruction = NULL, ready_at = coalesce(ready_at, now()), updated_at = now()
  WHERE tenant_id = %(tenant_id)s
 -- name: record_failure
 UPDATE registry.tenant
@@ -46,6 +46,9 @@ RETURNING attempts
 -- name: clear_failure
 UPDATE registry.tenant SET failure = NULL, attempts = 0, next_attempt_at = NULL, updated_at = now()
  WHERE tenant_id = %(tenant_id)s AND (failure IS NOT NULL OR next_attempt_at IS NOT NULL)
+-- name: plan_attempt
+UPDATE registry.tenant SET next_attempt_at = %(at)s
+ WHERE tenant_id = %(tenant_id)s AND (next_attempt_at IS NULL OR next_attempt_at > %(at)s)
 -- name: claim_due
 UPDATE registry.tenant SET next_attempt_at = NULL
  WHERE tenant_id IN (SELECT tenant_id FROM registry.tenant WHERE next_attempt_at <= %(now)s FOR UPDATE SKIP LOCKED)

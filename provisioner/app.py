@@ -1,0 +1,181 @@
+"""Composition root: settings in, the service's processes out. Nothing connects before it is opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+from psycopg_pool import AsyncConnectionPool
+
+from provisioner import stack_request
+from provisioner.billing import catalogue as catalogues
+from provisioner.billing.catalogue import Catalogue
+from provisioner.desired import Installation
+from provisioner.errors import ConfigurationInvalid
+from provisioner.operate import Operator, Pool
+from provisioner.settings import ROOT, Settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from provisioner.billing.gateway import BillingGateway
+    from provisioner.cell import Cells
+    from provisioner.engine.runtime import EngineRuntime
+    from provisioner.engine.state import PostgresState
+    from provisioner.reconcile import Reconciler
+    from provisioner.worker import WorkerProcess
+
+PROJECT = "tenantry"
+
+
+@asynccontextmanager
+async def open_pool(settings: Settings, *, min_size: int = 1, max_size: int = 8) -> AsyncIterator[Pool]:
+    """Connections to the registry; waits at most 10 s for the first."""
+    pool: Pool = AsyncConnectionPool(
+        settings.database_url.get_secret_value(),
+        min_size=min_size,
+        max_size=max_size,
+        open=False,
+        timeout=10,
+        kwargs={"application_name": "tenantry", "connect_timeout": 10},
+    )
+    async with pool:
+        yield pool
+
+
+def catalogue(settings: Settings) -> Catalogue:
+    return catalogues.load(settings.catalogue)
+
+
+def installation(settings: Settings) -> Installation:
+    version = stack_request.migrations(settings.app_schema).version
+    return Installation(settings.installation, settings.environment, version)
+
+
+def gateway(settings: Settings) -> BillingGateway:
+    from provisioner.billing.gateway_stripe import StripeGateway
+
+    return StripeGateway(settings.stripe_api_key.get_secret_value(), settings.stripe_api_base)
+
+
+def state(settings: Settings) -> PostgresState:
+    from provisioner.engine.state import PostgresState
+
+    return PostgresState(settings.pulumi_backend_url(), PROJECT)
+
+
+def prepare_database(settings: Settings) -> None:
+    """Bring the control plane's schema to this version; every process does so at its start."""
+    from provisioner.registry.migrate import migrate
+
+    migrate(settings.database_url.get_secret_value(), settings.pulumi_backend_url())
+
+
+def secrets_provider(settings: Settings) -> str | None:
+    """``awskms://...``, or None for the passphrase; ``ConfigurationInvalid`` when there is neither."""
+    if settings.secrets_provider not in (None, "", "passphrase"):
+        return settings.secrets_provider
+    if not (os.environ.get("PULUMI_CONFIG_PASSPHRASE") or os.environ.get("PULUMI_CONFIG_PASSPHRASE_FILE")):
+        raise ConfigurationInvalid(
+            "nothing encrypts the secrets in Pulumi's state",
+            hint="set TENANTRY_SECRETS_PROVIDER=awskms://..., or PULUMI_CONFIG_PASSPHRASE for a laptop",
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Core:
+    """What worker processes and one-off commands share."""
+
+    settings: Settings
+    pool: Pool
+    gateway: BillingGateway
+    catalogue: Catalogue
+    state: PostgresState
+    operator: Operator
+    reconciler: Reconciler
+    cells: Cells
+
+
+@asynccontextmanager
+async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None) -> AsyncIterator[Core]:
+    """Everything that changes stacks, ready for use and warm."""
+    from provisioner.cell import Cells, PlatformDefaults
+    from provisioner.deployer import Deployer
+    from provisioner.engine.runtime import prepare
+    from provisioner.finder import AwsFinder
+    from provisioner.purge import purge
+    from provisioner.reconcile import Reconciler
+
+    provider = secrets_provider(settings)
+    plans, standard = catalogue(settings), installation(settings)
+    await asyncio.to_thread(prepare_database, settings)
+    engine = runtime if runtime is not None else await asyncio.to_thread(prepare, settings.home)
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(open_pool(settings))
+        stripe = gateway(settings)
+        stack.push_async_callback(stripe.close)
+        store = state(settings)
+        stack.callback(store.close)
+        deployer = Deployer(
+            pulumi=engine.pulumi,
+            environment=engine.environment(
+                backend_url=settings.pulumi_backend_url().replace("postgresql://", "postgres://", 1)
+            ),
+            project=yaml.safe_load((ROOT / "Pulumi.yaml").read_text()),
+            root=ROOT,
+            store=store,
+            finder=AwsFinder(settings.region),
+        )
+        operator = Operator(pool, settings.database_url.get_secret_value(), deployer, provider)
+        stack.callback(operator.close)
+        cells = Cells(
+            pool,
+            operator,
+            store,
+            settings.app_schema,
+            PlatformDefaults(
+                settings.installation, settings.environment, settings.region, settings.broker_principal_arns
+            ),
+        )
+        reconciler = Reconciler(pool, stripe, plans, standard, settings.app_schema, operator, store, purge)
+        yield Core(settings, pool, stripe, plans, store, operator, reconciler, cells)
+
+
+def warm_up() -> None:
+    """Import what every operation needs, so that the first one is as fast as the others."""
+    import stacks.platform
+    import stacks.tenant  # noqa: F401
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
+    """A worker process; at its start the default cell's platform stack is queued if it is missing or outdated."""
+    from provisioner import jobs
+    from provisioner.housekeeping import Housekeeping
+    from provisioner.inbox import Inbox
+    from provisioner.registry import queue
+    from provisioner.sweep import Sweep
+    from provisioner.worker import WorkerProcess
+
+    await asyncio.to_thread(warm_up)
+    async with open_core(settings) as core:
+        inbox = Inbox(core.pool, core.gateway, core.catalogue, settings.cell)
+        url = settings.database_url.get_secret_value()
+        app = jobs.make_app(url, jobs.Handlers(inbox, core.reconciler, core.cells))
+        async with core.pool.connection() as connection:
+            await queue.defer_platform(connection, settings.cell, reason="a worker started")
+        keeping = Housekeeping(core.pool, url, app, Sweep(core.pool, inbox, core.reconciler), settings.sweep_interval_s)
+        yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s)
+
+
+def web(settings: Settings) -> ASGIApp:
+    """The HTTP service."""
+    from provisioner.web import make_web
+
+    return make_web(settings)

@@ -1,0 +1,100 @@
+"""One story of a tenant: what was heard, what was decided, what was done to which resource, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from provisioner.errors import NotFound
+from provisioner.lifecycle import TenantState
+from provisioner.registry import events, operations, placements, tenants, timeline
+from provisioner.registry.events import EventStatus
+from provisioner.registry.tenants import TenantRecord
+
+MAX_ENTRIES = 200
+OPERATIONS_WITH_STEPS = 20
+
+
+async def explain(connection: AsyncConnection, tenant_id: str) -> dict[str, Any]:
+    """``{tenant, placement, timeline: [...], events_open: [...], next}``; times are datetimes. ``NotFound``.
+
+    Each entry of the timeline that has an operation holds it, with its steps, as ``operation``.
+    """
+    record = await tenants.get(connection, tenant_id)
+    if record is None:
+        raise NotFound(f"there is no tenant {tenant_id}", hint="`tenantry tenants list` shows all")
+    entries = await timeline.of_tenant(connection, tenant_id, limit=MAX_ENTRIES)
+    recent = await operations.list_operations(connection, tenant_id=tenant_id, limit=OPERATIONS_WITH_STEPS)
+    shown = {operation.operation_id: {**vars(operation), "steps": []} for operation in recent}
+    for operation_id, step in await operations.steps_of(connection, list(shown)):
+        shown[operation_id]["steps"].append({k: v for k, v in vars(step).items() if k != "started_at"})
+    placement = await placements.get(connection, tenant_id)
+    waiting = await events.list_events(connection, status=EventStatus.QUARANTINED, tenant_id=tenant_id)
+    told = []
+    for entry in entries:
+        line = {name: value for name, value in vars(entry).items() if name != "tenant_id"}
+        if entry.operation_id in shown:
+            line["operation"] = shown[entry.operation_id]
+        told.append(line)
+    running = [op for op in shown.values() if op["status"] == "running"]
+    return {
+        "tenant": tenant_document(record),
+        "placement": None if placement is None else vars(placement),
+        "timeline": told,
+        "running": running,
+        "events_open": [event.summary() for event in waiting],
+        "next": next_action(record, running=bool(running)),
+    }
+
+
+def tenant_document(record: TenantRecord) -> dict[str, Any]:
+    """What the API and the CLI show of a tenant."""
+    hidden = {"spec", "outputs", "fingerprint"}
+    document = {name: value for name, value in vars(record).items() if name not in hidden}
+    return {**document, "shown_state": record.shown_state, "stack": record.stack_name}
+
+
+def next_action(record: TenantRecord, *, running: bool = False) -> str:
+    """The safe next thing to do, as a sentence."""
+    if running:
+        return "Nothing: an operation is running."
+    if record.failure is not None:
+        return _after_failure(record.failure, record)
+    match TenantState(record.state):
+        case TenantState.PENDING:
+            return (
+                f"Nothing is built until subscription {record.subscription_id or '(none)'} "
+                f"({record.subscription_status or 'no status'}) is paid."
+            )
+        case TenantState.PROVISIONING:
+            return "Nothing: its first operation is due or running."
+        case TenantState.READY if record.pending_graduation:
+            return (
+                f"It pays for {record.pending_graduation} and stands in {record.tier}: entitlements are in force, "
+                "its data stays where it is until it is moved."
+            )
+        case TenantState.READY:
+            return "Nothing: it is ready."
+        case TenantState.SUSPENDED:
+            return "Access comes back by itself when the subscription is paid."
+        case TenantState.RETAINED:
+            until = f"{record.retain_until:%Y-%m-%d %H:%M} UTC" if record.retain_until else "the plan's days are over"
+            return (
+                f"Its data is kept until {until}; a new subscription brings it back. To destroy it sooner: "
+                f"tenantry tenants destroy {record.tenant_id}"
+            )
+        case TenantState.DESTROYING:
+            return "Nothing: its destruction is due or running."
+        case TenantState.DESTROYED:
+            return "Nothing stands. A new subscription begins the id's next generation."
+
+
+def _after_failure(failure: Mapping[str, Any], record: TenantRecord) -> str:
+    if record.next_attempt_at is not None and failure.get("class") == "retry":
+        seconds = max(0, round((record.next_attempt_at - datetime.now(UTC)).total_seconds()))
+        return f"Nothing: it is tried again in {seconds} s. To try now: tenantry tenants reconcile {record.tenant_id}"
+    hint = str(failure.get("hint") or "Correct what the failure names").rstrip(".")
+    return f"{hint}; then: tenantry tenants reconcile {record.tenant_id}"

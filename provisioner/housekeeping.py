@@ -1,0 +1,115 @@
+"""What nobody asked for and somebody must do: due retries, jobs of dead workers, the sweep, pruning.
+
+Every worker process runs it. Retries and take-overs are safe in any number; the sweep and pruning are done by the one
+that holds an advisory lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import procrastinate
+import psycopg
+import structlog
+
+from provisioner import jobs
+from provisioner.errors import TenantryError
+from provisioner.operate import Pool
+from provisioner.registry import queue, tenants
+from provisioner.registry.queue import Priority
+from provisioner.sweep import Sweep
+
+log = structlog.get_logger(__name__)
+
+DUE_EVERY_S = 1.0
+STALLED_EVERY_S = 3.0
+#: A worker writes its heartbeat every `HEARTBEAT_S`; one that was silent for `SILENCE_S` is dead. A dead worker's job
+#: is taken over at most SILENCE_S + STALLED_EVERY_S after its last sign of life.
+HEARTBEAT_S = 3.0
+SILENCE_S = 12.0
+PRUNE_EVERY_S = 3600.0
+_LEADER = 7_203_114_902  # advisory lock; any number, as long as it stays the same
+
+
+@dataclass
+class Housekeeping:
+    pool: Pool
+    database_url: str
+    app: procrastinate.App
+    sweep: Sweep
+    sweep_every_s: float
+
+    async def run(self) -> None:
+        """Until cancelled. A failure of one round is logged, and the next one comes."""
+        await asyncio.gather(
+            self._forever(DUE_EVERY_S, self._queue_due),
+            self._forever(STALLED_EVERY_S, self._take_over),
+            self._lead(),
+        )
+
+    async def _forever(self, every_s: float, work: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await work()
+            except (TenantryError, psycopg.Error, procrastinate.exceptions.ProcrastinateException) as error:
+                log.warning("housekeeping.failed", work=work.__name__.strip("_"), error=str(error).splitlines()[:1])
+            await asyncio.sleep(every_s)
+
+    async def _queue_due(self) -> None:
+        async with self.pool.connection() as connection:
+            due = await tenants.claim_due(connection, datetime.now(UTC))
+            await queue.defer_reconcile(connection, due, reason="the next attempt is due", priority=Priority.RETRY)
+
+    async def _take_over(self) -> None:
+        for call in await jobs.take_over_stalled(self.app, silence_s=SILENCE_S):
+            log.warning("job.taken_over", job=call)
+
+    async def _lead(self) -> None:
+        """Sweep while this process holds the leader's lock; it is free again when its connection ends."""
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self.database_url, autocommit=True, application_name="tenantry-leader"
+                ) as connection:
+                    await self._lead_on(connection)
+            except (psycopg.Error, TenantryError) as error:
+                log.warning("housekeeping.failed", work="lead", error=str(error).splitlines()[:1])
+            await asyncio.sleep(self.sweep_every_s)
+
+    async def _lead_on(self, connection: psycopg.AsyncConnection) -> None:
+        pruned_at = 0.0
+        while True:
+            cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LEADER])
+            row = await cursor.fetchone()
+            if row is not None and row[0]:
+                await self._sweep_once()
+                if time.monotonic() - pruned_at > PRUNE_EVERY_S:
+                    pruned_at = time.monotonic()
+                    await self._prune()
+                await connection.execute("SELECT pg_advisory_unlock(%s)", [_LEADER])
+            await asyncio.sleep(self.sweep_every_s)
+
+    async def _sweep_once(self) -> None:
+        try:
+            result = await self.sweep.run()
+        except TenantryError as error:
+            log.warning("sweep.failed", code=error.code, message=error.message)
+            return
+        if result.queued or result.recovered_events or result.requeued_events:
+            log.info(
+                "sweep.done",
+                tenants=result.tenants,
+                queued=len(result.queued),
+                recovered_events=result.recovered_events,
+                requeued_events=result.requeued_events,
+                seconds=result.seconds,
+            )
+
+    async def _prune(self) -> None:
+        async with self.pool.connection() as connection:
+            await queue.prune(connection)
+        await asyncio.to_thread(self.sweep.reconciler.state.prune)

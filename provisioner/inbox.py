@@ -1,0 +1,159 @@
+"""What becomes of a stored event: the object it names is loaded afresh, its tenant bound, and a reconcile queued.
+
+An event that can't be trusted or understood is quarantined with the reason; nothing is dropped. A redelivered or
+retried event does no harm: binding is idempotent, and a reconcile looks at the present state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from provisioner.billing import webhooks
+from provisioner.billing.catalogue import Catalogue
+from provisioner.billing.gateway import BillingGateway
+from provisioner.billing.translate import Refetch, hint_of, subscription_state
+from provisioner.errors import NotFound, OperatorNeeded, Quarantined, Reject
+from provisioner.operate import Pool
+from provisioner.registry import events, queue, tenants, timeline
+from provisioner.registry.events import EventStatus, NewEvent
+from provisioner.registry.queue import Priority
+from provisioner.registry.timeline import EntryKind
+
+log = structlog.get_logger(__name__)
+
+
+def classify(event: webhooks.WebhookEvent, body: bytes) -> NewEvent:
+    """The row to store: ``ignored`` if the event's type changes no tenant, else ``received``."""
+    try:
+        wanted = hint_of(event).refetch is not Refetch.NOTHING
+    except Quarantined:
+        wanted = True  # its job says what is wrong with it, where an operator sees it
+    return NewEvent(
+        event_id=event.id,
+        type=event.type,
+        object_id=event.object_id,
+        api_version=event.api_version,
+        created=event.created,
+        livemode=event.livemode,
+        body=body,
+        status=EventStatus.RECEIVED if wanted else EventStatus.IGNORED,
+    )
+
+
+@dataclass(frozen=True)
+class Inbox:
+    pool: Pool
+    gateway: BillingGateway
+    catalogue: Catalogue
+    cell: str  #: where new tenants are placed
+
+    async def handle(self, event_id: str) -> None:
+        """Process a stored event. Raises ``RetryLater`` while Stripe or the database can't be reached."""
+        async with self.pool.connection() as connection:
+            record = await events.get(connection, event_id)
+        if record is None or record.status != EventStatus.RECEIVED:
+            return
+        with structlog.contextvars.bound_contextvars(event_id=event_id):
+            try:
+                affected = await self._affected(webhooks.parse(record.body))
+            except (Reject, OperatorNeeded) as problem:
+                await self._quarantine(event_id, problem)
+                return
+            async with self.pool.connection() as connection:
+                for tenant_id in affected:
+                    await timeline.add(
+                        connection,
+                        tenant_id,
+                        EntryKind.EVENT,
+                        f"{record.type} of {record.object_id}",
+                        event_id=event_id,
+                    )
+                await queue.defer_reconcile(
+                    connection, affected, reason=f"event {event_id} ({record.type})", priority=Priority.EVENT
+                )
+                await events.settle(
+                    connection, event_id, EventStatus.PROCESSED, tenant_id=affected[0] if affected else None
+                )
+            log.info("event.processed", type=record.type, tenants=affected)
+
+    async def _affected(self, event: webhooks.WebhookEvent) -> list[str]:
+        """The tenants that the event is about, each bound to its customer; ``Quarantined`` if it can't be told."""
+        if event.livemode != self.gateway.livemode:
+            raise _livemode_mismatch(event)
+        hint = hint_of(event)
+        if hint.refetch is Refetch.NOTHING:
+            return []
+        assert hint.object_id is not None
+        if hint.refetch is Refetch.SUBSCRIPTION:
+            try:
+                return [await self.adopt(await self.gateway.subscription(hint.object_id))]
+            except NotFound as missing:
+                raise _gone(missing) from None
+        async with self.pool.connection() as connection:
+            bound = await tenants.get_by_customer(connection, hint.object_id)
+        if bound is not None:
+            return [bound.tenant_id]
+        try:
+            documents = await self.gateway.subscriptions_of(hint.object_id)
+        except NotFound:
+            documents = []
+        return sorted({await self.adopt(document) for document in documents})
+
+    async def adopt(self, document: Mapping[str, Any]) -> str:
+        """The tenant of a subscription, bound to its customer the first time; ``Quarantined`` if that can't be."""
+        state = subscription_state(document, self.catalogue, expected_livemode=self.gateway.livemode)
+        async with self.pool.connection() as connection:
+            known = await tenants.get(connection, state.tenant_id)
+            if not await tenants.bind(connection, state.tenant_id, state.customer_id, cell=self.cell):
+                await connection.rollback()
+                raise _claimed(state.subscription_id, state.tenant_id, state.customer_id)
+            if known is None:
+                await timeline.add(
+                    connection, state.tenant_id, EntryKind.BOUND, f"bound to Stripe customer {state.customer_id}"
+                )
+        return state.tenant_id
+
+    async def _quarantine(self, event_id: str, problem: Reject | OperatorNeeded) -> None:
+        async with self.pool.connection() as connection:
+            await events.settle(
+                connection,
+                event_id,
+                EventStatus.QUARANTINED,
+                reason=f"{problem.code}: {problem.message}",
+                hint=problem.hint or "correct the cause, then: tenantry events retry",
+            )
+        log.warning("event.quarantined", code=problem.code, message=problem.message)
+
+
+def _quarantined(code: str, message: str, hint: str) -> Quarantined:
+    error = Quarantined(message, hint=hint)
+    error.code = code
+    return error
+
+
+def _livemode_mismatch(event: webhooks.WebhookEvent) -> Quarantined:
+    mode = "live" if event.livemode else "test"
+    return _quarantined(
+        "livemode_mismatch",
+        f"event {event.id} is of {mode} mode, and this installation's key is for the other mode",
+        "Point the webhook endpoint and TENANTRY_STRIPE_API_KEY at the same mode",
+    )
+
+
+def _gone(missing: NotFound) -> Quarantined:
+    return _quarantined(
+        "object_missing", missing.message, "Check that the key and the webhook endpoint are of one Stripe account"
+    )
+
+
+def _claimed(subscription_id: str, tenant_id: str, customer_id: str) -> Quarantined:
+    return _quarantined(
+        "tenant_claimed",
+        f"subscription {subscription_id} of customer {customer_id} names tenant {tenant_id}, "
+        "and the tenant, or the customer, is bound to another one",
+        "If the claim is right, correct metadata.tenant_id in Stripe; a customer pays for one tenant",
+    )

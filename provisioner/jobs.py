@@ -1,0 +1,83 @@
+"""The job queue's tasks: ids in, everything else is loaded afresh. Procrastinate runs one job of a lock at a time.
+
+A failed reconcile ends its job and stores when the tenant is due again: a retry scheduled in the queue would hold the
+tenant's lock, and a new payment would wait behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import procrastinate
+import psycopg
+import structlog
+from procrastinate import RetryStrategy
+
+from provisioner.cell import Cells
+from provisioner.errors import RetryLater, TenantryError
+from provisioner.inbox import Inbox
+from provisioner.reconcile import Reconciler
+
+log = structlog.get_logger(__name__)
+
+EVENTS_QUEUE = "events"
+RECONCILE_QUEUE = "reconcile"
+APPLICATION_NAME = "tenantry-jobs"
+
+
+@dataclass(frozen=True)
+class Handlers:
+    inbox: Inbox
+    reconciler: Reconciler
+    cells: Cells
+
+
+def make_app(database_url: str, handlers: Handlers | None) -> procrastinate.App:
+    """The queue of the control plane's database; without handlers it can only be looked at."""
+    connector = procrastinate.PsycopgConnector(
+        conninfo=database_url, min_size=1, max_size=6, kwargs={"application_name": APPLICATION_NAME}
+    )
+    app = procrastinate.App(connector=connector)
+    if handlers is not None:
+        _add_tasks(app, handlers)
+    return app
+
+
+def _add_tasks(app: procrastinate.App, handlers: Handlers) -> None:
+    # Events have no lock, so one that waits for its retry holds nothing up. One that fails for good stays `received`,
+    # and the sweep queues it again.
+    retry = RetryStrategy(max_attempts=8, exponential_wait=2, retry_exceptions=[RetryLater, psycopg.OperationalError])
+
+    @app.task(name="handle_event", queue=EVENTS_QUEUE, retry=retry)
+    async def handle_event(event_id: str) -> None:
+        await handlers.inbox.handle(event_id)
+
+    @app.task(name="reconcile", queue=RECONCILE_QUEUE)
+    async def reconcile(tenant_id: str, reason: str) -> None:
+        await handlers.reconciler.reconcile(tenant_id, reason)
+
+    platform_retry = RetryStrategy(max_attempts=20, linear_wait=5, retry_exceptions=[RetryLater])
+
+    @app.task(name="reconcile_platform", queue=RECONCILE_QUEUE, retry=platform_retry)
+    async def reconcile_platform(cell: str, reason: str) -> None:
+        try:
+            await handlers.cells.converge(cell, reason)
+        except RetryLater:
+            raise
+        except TenantryError as error:
+            # Its operation has the details; tenants of the cell say that their platform is missing or outdated.
+            log.error("platform.failed", cell=cell, code=error.code, message=error.message, hint=error.hint)
+
+
+async def take_over_stalled(app: procrastinate.App, *, silence_s: float) -> list[str]:
+    """Queue again what a worker was doing that has been silent for ``silence_s``; the jobs, for the log."""
+    taken = []
+    for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=silence_s):
+        try:
+            await app.job_manager.retry_job(job)
+        except procrastinate.exceptions.ConnectorException:  # another worker was quicker
+            continue
+        taken.append(job.call_string)
+        await asyncio.sleep(0)
+    return taken

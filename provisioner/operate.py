@@ -1,0 +1,302 @@
+"""One operation on one stack: under its lease, fenced, recorded while it runs, never half-done without a trace.
+
+The engine runs in a thread of its own that lives as long as the process: the kernel ends the engine when the thread
+that started it ends, and Pulumi's runtime is one a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from provisioner.deployer import Deployer, Fence, Happening, Operation, OperationResult, StackRequest, StepEvent
+from provisioner.deployer.command import EngineProcess
+from provisioner.errors import EngineFailed, LeaseLost, TenantryError
+from provisioner.lifecycle import OperationState
+from provisioner.registry import leases, operations, timeline
+from provisioner.registry.leases import Lease
+from provisioner.registry.operations import OperationKind, StepRow
+from provisioner.registry.timeline import EntryKind
+from provisioner.stack_request import StackInputs
+
+log = structlog.get_logger(__name__)
+
+FLUSH_S = 0.2  #: how often the steps of a running operation are written
+_OPS_WITHOUT_A_STEP = frozenset({"same", "read"})
+
+Pool = AsyncConnectionPool[AsyncConnection[tuple[object, ...]]]
+
+
+class HandedBack(EngineFailed):
+    """The worker is stopping: the operation was interrupted cleanly, another worker goes on with it."""
+
+    code = "handed_back"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A stack that this process alone may change."""
+
+    lease: Lease
+    stack_name: str
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.stack_name, self.lease.number)
+
+
+class Operator:
+    """Runs operations one at a time. ``deployer`` is this process's own; ``secrets_provider`` is for new stacks."""
+
+    def __init__(self, pool: Pool, database_url: str, deployer: Deployer, secrets_provider: str | None) -> None:
+        self._pool = pool
+        self._database_url = database_url
+        self._deployer = deployer
+        self._secrets_provider = secrets_provider
+        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._stopping = False
+        self._busy = threading.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is running."""
+        return self._busy.is_set()
+
+    def hand_back(self) -> None:
+        """Interrupt what runs, as Ctrl-C would; it ends in ``HandedBack``. Nothing can be started any more."""
+        self._stopping = True
+        self._deployer.interrupt()
+
+    def kill(self) -> None:
+        """End the running engine at once."""
+        self._deployer.kill()
+
+    def close(self) -> None:
+        self._engine_thread.shutdown(wait=True, cancel_futures=True)
+
+    @asynccontextmanager
+    async def hold(self, stack_name: str, *, wait_s: float = 0.0) -> AsyncIterator[Held]:
+        """The stack's lease; ``LeaseBusy`` if somebody else has it."""
+        # Connecting, waiting and releasing block: they happen in threads, the body on the loop.
+        context = leases.hold(self._database_url, stack_name, on_lost=self._deployer.kill, wait_s=wait_s)
+        lease = await asyncio.to_thread(context.__enter__)
+        try:
+            yield Held(lease, stack_name)
+        finally:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+
+    async def run(
+        self,
+        held: Held,
+        operation: Operation,
+        kind: OperationKind,
+        inputs: StackInputs,
+        *,
+        tenant_id: str | None,
+        reason: str,
+        refresh: bool = False,
+    ) -> OperationResult:
+        """Run ``operation``, recorded as ``kind``. Raises what the deployer raises, ``HandedBack`` or ``LeaseLost``."""
+        if self._stopping:
+            raise HandedBack(f"stack {held.stack_name}: this worker is stopping", hint="another worker goes on")
+        operation_id = await self._begin(held, kind, tenant_id, reason)
+        bound = structlog.contextvars.bind_contextvars(operation_id=operation_id)
+        recorder = _Recorder(self._pool, operation_id)
+        self._busy.set()
+        try:
+            log.info("operation.started", stack=held.stack_name, kind=str(kind), reason=reason)
+            began = time.monotonic()
+            result = await self._execute(held, operation, inputs, recorder, reason, refresh)
+            await asyncio.to_thread(held.lease.check)
+            await self._end(held, operation_id, tenant_id, kind, result=result)
+            seconds = round(time.monotonic() - began, 3)
+            log.info("operation.succeeded", stack=held.stack_name, seconds=seconds, changes=dict(result.changes))
+            return result
+        except BaseException as error:
+            failure = self._translated(held, error)
+            log.warning("operation.failed", stack=held.stack_name, code=failure.code, message=failure.message)
+            with suppress(Exception):  # the database may be what failed; the next lease marks it interrupted
+                await asyncio.shield(self._end(held, operation_id, tenant_id, kind, error=failure))
+            if failure is error:
+                raise
+            raise failure from error
+        finally:
+            self._busy.clear()
+            structlog.contextvars.reset_contextvars(**bound)
+
+    async def _execute(
+        self,
+        held: Held,
+        operation: Operation,
+        inputs: StackInputs,
+        recorder: _Recorder,
+        reason: str,
+        refresh: bool,
+    ) -> OperationResult:
+        before = held.lease.predecessor
+        request = StackRequest(
+            inputs.stack_name,
+            inputs.program,
+            config=inputs.config,
+            secrets_provider=self._secrets_provider,
+            fence=held.fence,
+            fenced_off=(before.engine,) if before is not None and before.engine is not None else (),
+            refresh=refresh,
+            message=reason[:200],
+        )
+
+        def on_start(engine: EngineProcess) -> None:
+            held.lease.record_engine(engine.pid)
+            if self._stopping:
+                self._deployer.interrupt()
+
+        run: Callable[[], OperationResult]
+        match operation:
+            case Operation.UP:
+                run = partial(self._deployer.up, request, on_step=recorder.put, on_start=on_start)
+            case Operation.DESTROY:
+                run = partial(self._deployer.destroy, request, remove=True, on_step=recorder.put, on_start=on_start)
+            case Operation.REFRESH:
+                run = partial(self._deployer.refresh, request, on_step=recorder.put, on_start=on_start)
+            case Operation.PREVIEW:
+                run = partial(self._deployer.preview, request, on_step=recorder.put, on_start=on_start)
+        future = asyncio.get_running_loop().run_in_executor(self._engine_thread, run)
+        flushing = asyncio.create_task(recorder.flush_until_cancelled())
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            # The job was aborted: the engine must have saved its state before the lease is let go.
+            self._deployer.interrupt()
+            with suppress(TenantryError):
+                await future
+            raise
+        finally:
+            flushing.cancel()
+            with suppress(asyncio.CancelledError):
+                await flushing
+            with suppress(Exception):
+                await recorder.flush()
+
+    def _translated(self, held: Held, error: BaseException) -> TenantryError:
+        if isinstance(error, TenantryError):
+            if held.lease.lost and not isinstance(error, LeaseLost):
+                return LeaseLost(f"the lease of stack {held.stack_name} was lost", hint="another worker goes on")
+            if self._stopping and isinstance(error, EngineFailed):
+                return HandedBack(
+                    f"stack {held.stack_name}: interrupted because its worker was stopped",
+                    hint="another worker goes on",
+                )
+            return error
+        if isinstance(error, asyncio.CancelledError):
+            return HandedBack(f"stack {held.stack_name}: its job was aborted", hint="it is tried again")
+        return EngineFailed(f"stack {held.stack_name}: {type(error).__name__}", hint="the worker's log has the details")
+
+    async def _begin(self, held: Held, kind: OperationKind, tenant_id: str | None, reason: str) -> int:
+        async with self._pool.connection() as connection:
+            before = held.lease.predecessor
+            if before is not None and tenant_id is not None:
+                engine = "; its engine was ended" if before.engine_killed else ""
+                await timeline.add(
+                    connection,
+                    tenant_id,
+                    EntryKind.RECOVERY,
+                    f"worker {before.holder} died while it changed the stack{engine}; this one took over",
+                )
+            return await operations.begin(
+                connection,
+                tenant_id=tenant_id,
+                stack_name=held.stack_name,
+                kind=kind,
+                reason=reason,
+                fencing=held.lease.number,
+                holder=held.lease.holder,
+            )
+
+    async def _end(
+        self,
+        held: Held,
+        operation_id: int,
+        tenant_id: str | None,
+        kind: OperationKind,
+        *,
+        result: OperationResult | None = None,
+        error: TenantryError | None = None,
+    ) -> None:
+        if result is not None:
+            state, failure, changes = OperationState.SUCCEEDED, None, dict(result.changes)
+            what = ", ".join(f"{count} {op}" for op, count in sorted(changes.items())) or "nothing to change"
+            adopted = f"; adopted after an interruption: {len(result.adopted)}" if result.adopted else ""
+            summary = f"{kind} of stack {held.stack_name} succeeded in {result.seconds:.1f} s: {what}{adopted}"
+        else:
+            assert error is not None
+            interrupted = isinstance(error, HandedBack | LeaseLost)
+            state = OperationState.INTERRUPTED if interrupted else OperationState.FAILED
+            failure, changes = {"code": error.code, "message": error.message, "hint": error.hint}, {}
+            summary = f"{kind} of stack {held.stack_name} {state}: {error.message}"
+        async with self._pool.connection() as connection:
+            await operations.finish(connection, operation_id, state, changes=changes, error=failure)
+            if tenant_id is not None:
+                await timeline.add(
+                    connection, tenant_id, EntryKind.OPERATION, summary, operation_id=operation_id, detail=failure
+                )
+
+
+class _Recorder:
+    """Takes steps from the engine's threads and writes them from the loop, a batch at a time."""
+
+    def __init__(self, pool: Pool, operation_id: int) -> None:
+        self._pool = pool
+        self._operation_id = operation_id
+        self._lock = threading.Lock()
+        self._waiting: dict[str, StepRow] = {}
+        self._messages: dict[str, str] = {}
+
+    def put(self, step: StepEvent) -> None:
+        if not step.urn:
+            return
+        with self._lock:
+            match step.happening:
+                case Happening.STARTED | Happening.FINISHED | Happening.FAILED:
+                    if step.op in _OPS_WITHOUT_A_STEP:
+                        return
+                    status = {Happening.STARTED: "running", Happening.FINISHED: "done"}.get(step.happening, "failed")
+                    seconds = None if step.happening is Happening.STARTED else step.seconds
+                    self._waiting[step.urn] = StepRow(
+                        step.urn, step.type, step.name, step.op, status, seconds, self._messages.get(step.urn)
+                    )
+                case Happening.DIAGNOSTIC | Happening.POLICY if step.severity in ("error", "mandatory"):
+                    self._messages[step.urn] = step.message
+                    self._waiting[step.urn] = StepRow(
+                        step.urn, step.type, step.name, step.op or "update", "failed", step.seconds, step.message
+                    )
+
+    async def flush_until_cancelled(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            try:
+                await self.flush()
+            except Exception as error:
+                log.warning("operation.steps_not_written", error=type(error).__name__)
+
+    async def flush(self) -> None:
+        with self._lock:
+            rows, self._waiting = list(self._waiting.values()), {}
+        if not rows:
+            return
+        try:
+            async with self._pool.connection() as connection:
+                await operations.record_steps(connection, self._operation_id, rows)
+        except BaseException:
+            with self._lock:
+                self._waiting = {**{row.urn: row for row in rows}, **self._waiting}
+            raise

@@ -1,0 +1,409 @@
+"""Brings one tenant to what its subscription pays for: load -> decide -> deploy -> record.
+
+Level-triggered: whatever asked for it, the present state of the subscription decides. Entitlements and a withdrawal of
+access take effect in the registry before any stack is touched; the stack follows under the tenant's lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from components.spec import Access, PlatformOutputs, TenantOutputs, TenantSpec
+from components.tiers import Tier
+from provisioner import fingerprint, stack_request
+from provisioner.billing.catalogue import Catalogue
+from provisioner.billing.gateway import BillingGateway
+from provisioner.deployer import Operation, OperationResult
+from provisioner.desired import Course, Decision, Installation, Standing, decide
+from provisioner.engine.state import PostgresState
+from provisioner.errors import (
+    LeaseLost,
+    NotFound,
+    OperatorNeeded,
+    PlatformMissing,
+    Reject,
+    RetryLater,
+    TenantryError,
+)
+from provisioner.lifecycle import TenantState
+from provisioner.operate import HandedBack, Held, Operator, Pool
+from provisioner.registry import placements, platforms, queue, tenants, timeline
+from provisioner.registry.leases import LeaseBusy
+from provisioner.registry.operations import OperationKind
+from provisioner.registry.platforms import PlatformRecord
+from provisioner.registry.tenants import Entitlement, TenantRecord
+from provisioner.registry.timeline import EntryKind
+from provisioner.subscriptions import bought
+
+log = structlog.get_logger(__name__)
+
+BACKOFF_S = (2.0, 10.0, 30.0, 120.0, 300.0, 900.0)  #: before the second, third, ... attempt; the last one repeats
+BUSY_S = 2.0  #: before a tenant whose stack somebody else changes is looked at again
+
+
+class Outcome(StrEnum):
+    UNCHANGED = "unchanged"  #: the stack is what it should be already
+    CHANGED = "changed"
+    NOTHING = "nothing"  #: nothing stands, nothing is to stand
+    RETRY = "retry"  #: failed; tried again at ``next_attempt_at``
+    OPERATOR = "operator"  #: failed; a person must act
+    BUSY = "busy"  #: somebody else changes the stack
+    HANDED_BACK = "handed_back"  #: this worker is stopping, or lost the stack to another one
+
+
+class PlatformOutdated(RetryLater):
+    """The cell's platform stack is older than the application schema; its update has been queued."""
+
+    code = "platform_outdated"
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """``purge`` deletes a tenant's files in a bucket that stays: called before its stack goes."""
+
+    pool: Pool
+    gateway: BillingGateway
+    catalogue: Catalogue
+    installation: Installation
+    app_schema: Path
+    operator: Operator
+    state: PostgresState
+    purge: Callable[[TenantOutputs, PlatformOutputs], Awaitable[None]]
+
+    async def reconcile(self, tenant_id: str, reason: str) -> Outcome:
+        """Never raises a ``TenantryError``: a failure is classified and recorded, and its retry planned."""
+        with structlog.contextvars.bound_contextvars(tenant_id=tenant_id):
+            try:
+                return await self._converge(tenant_id, reason)
+            except LeaseBusy as busy:
+                log.info("reconcile.busy", message=busy.message)
+                await self._again(tenant_id, BUSY_S)
+                return Outcome.BUSY
+            except LeaseLost as lost:
+                # Whoever took the stack over goes on with it; what it left undone, a look at the tenant finds.
+                log.warning("reconcile.lease_lost", message=lost.message)
+                await self._again(tenant_id, BUSY_S)
+                return Outcome.HANDED_BACK
+            except HandedBack as handed:
+                log.info("reconcile.handed_back", message=handed.message)
+                await self._again(tenant_id, 0.0)
+                return Outcome.HANDED_BACK
+            except TenantryError as error:
+                return await self._fail(tenant_id, error)
+
+    async def _converge(self, tenant_id: str, reason: str) -> Outcome:
+        record = await self._load(tenant_id)
+        documents = [] if record.stripe_customer_id is None else await self._documents(record.stripe_customer_id)
+        what = bought(tenant_id, documents, self.catalogue, expected_livemode=self.gateway.livemode)
+        states = what.require_readable()
+
+        def decision_for(record: TenantRecord) -> Decision:
+            return decide(standing(record), states, self.catalogue, self.installation, datetime.now(UTC))
+
+        decision = decision_for(record)
+        if decision.course is Course.REVIVE:
+            record = await self._revive(record)
+            decision = decision_for(record)
+        await self._entitle(record, decision)
+        if decision.course is Course.NOTHING:
+            await self._clear_failure(record)
+            return Outcome.NOTHING
+        platform = await self._platform(record)
+        if decision.course is Course.CONVERGE and await self._is_current(record, decision, platform):
+            await self._clear_failure(record)
+            return Outcome.UNCHANGED
+        async with self.operator.hold(record.stack_name) as held:
+            # Between the decision and the lease another holder may have changed the tenant.
+            record = await self._load(tenant_id)
+            decision = decision_for(record)
+            if decision.course is Course.CONVERGE:
+                if await self._is_current(record, decision, platform):
+                    return Outcome.UNCHANGED
+                await self._deploy(held, record, decision, platform, reason)
+            elif decision.course is Course.DESTROY:
+                await self._destroy(held, record, decision, platform, reason)
+            else:  # it was destroyed meanwhile: the next look begins its next generation
+                await self._again(tenant_id, 0.0)
+            return Outcome.CHANGED
+
+    def is_behind(
+        self,
+        record: TenantRecord,
+        documents: Sequence[Mapping[str, Any]],
+        platform: PlatformRecord | None,
+        versions: Mapping[str, str],
+        now: datetime,
+    ) -> bool:
+        """Whether a reconcile of the tenant would change something; asks nobody. For sweeps over all tenants.
+
+        ``documents``: its customer's subscriptions; ``versions``: of all stacks' states. A tenant whose next attempt is
+        planned, or that waits for an operator while nothing changed, is not behind.
+        """
+        if record.next_attempt_at is not None:
+            return False
+        what = bought(record.tenant_id, documents, self.catalogue, expected_livemode=self.gateway.livemode)
+        try:
+            decision = decide(standing(record), what.require_readable(), self.catalogue, self.installation, now)
+        except TenantryError as error:
+            return record.failure is None or record.failure.get("code") != error.code
+        if decision.course is Course.NOTHING:
+            return _entitlement(decision) != _recorded_entitlement(record)
+        if decision.course is not Course.CONVERGE:
+            return record.failure is None
+        if _entitlement(decision) != _recorded_entitlement(record):
+            return True
+        if record.failure is not None and record.failure.get("class") == "operator":
+            return decision.spec != record.tenant_spec
+        outputs = None if platform is None else platform.platform_outputs
+        if outputs is None or record.fingerprint is None or record.state != decision.state:
+            return True
+        assert decision.spec is not None
+        return record.fingerprint != self._fingerprint(decision.spec, outputs, versions.get(record.stack_name))
+
+    # Loading
+
+    async def _load(self, tenant_id: str) -> TenantRecord:
+        async with self.pool.connection() as connection:
+            record = await tenants.get(connection, tenant_id)
+        if record is None:
+            raise NotFound(f"there is no tenant {tenant_id}", hint="`tenantry tenants list` shows all")
+        return record
+
+    async def _documents(self, customer_id: str) -> list[dict[str, Any]]:
+        try:
+            return await self.gateway.subscriptions_of(customer_id)
+        except NotFound:  # the customer was deleted
+            return []
+
+    async def _platform(self, record: TenantRecord) -> PlatformOutputs:
+        async with self.pool.connection() as connection:
+            platform = await platforms.get(connection, record.cell)
+            outputs = None if platform is None else platform.platform_outputs
+            if outputs is None:
+                raise PlatformMissing(
+                    f"the platform stack of cell {record.cell} has not been deployed",
+                    hint=f"deploy it: tenantry platform up --cell {record.cell}",
+                )
+            if outputs.app_schema_version < self.installation.app_schema_version:
+                await queue.defer_platform(connection, record.cell, reason="the application schema is newer")
+                raise PlatformOutdated(
+                    f"the platform stack of cell {record.cell} has application schema {outputs.app_schema_version}, "
+                    f"version {self.installation.app_schema_version} is wanted",
+                    hint="its update has been queued; this tenant follows",
+                )
+        return outputs
+
+    async def _is_current(self, record: TenantRecord, decision: Decision, platform: PlatformOutputs) -> bool:
+        if record.fingerprint is None or record.state != decision.state or decision.spec is None:
+            return False
+        if record.access != decision.access or record.destruction is not None:
+            return False
+        version = await asyncio.to_thread(self.state.checkpoint_version, record.stack_name)
+        return record.fingerprint == self._fingerprint(decision.spec, platform, version)
+
+    def _fingerprint(self, spec: TenantSpec, platform: PlatformOutputs, checkpoint_version: str | None) -> str:
+        schema = fingerprint.app_schema_digest(self.app_schema, spec.app_schema_version)
+        return fingerprint.of_tenant(spec, platform, schema, checkpoint_version)
+
+    # Changing
+
+    async def _entitle(self, record: TenantRecord, decision: Decision) -> None:
+        """What needs no stack: entitlements, and access that is withdrawn."""
+        entitlement = _entitlement(decision)
+        async with self.pool.connection() as connection:
+            news = await tenants.entitle(connection, record.tenant_id, entitlement)
+            closed = False
+            if decision.access is not Access.FULL:
+                closed = await placements.set_access(connection, record.tenant_id, decision.access)
+                await tenants.set_access(connection, record.tenant_id, decision.access)
+            if news or closed:
+                await timeline.add(
+                    connection,
+                    record.tenant_id,
+                    EntryKind.DECISION,
+                    decision.why,
+                    detail={
+                        "plan": decision.plan,
+                        "access": decision.access,
+                        "tier": decision.placed_tier,
+                        "pending_graduation": decision.pending_graduation,
+                        "subscription": entitlement.subscription_id,
+                    },
+                )
+
+    async def _revive(self, record: TenantRecord) -> TenantRecord:
+        async with self.pool.connection() as connection:
+            if await tenants.begin_generation(connection, record.tenant_id):
+                await timeline.add(
+                    connection,
+                    record.tenant_id,
+                    EntryKind.DECISION,
+                    f"the id begins its life number {record.generation + 1}: nothing of the former one is used",
+                )
+        return await self._load(record.tenant_id)
+
+    async def _deploy(
+        self, held: Held, record: TenantRecord, decision: Decision, platform: PlatformOutputs, reason: str
+    ) -> None:
+        spec = decision.spec
+        assert spec is not None
+        kind = _kind(record, decision)
+        async with self.pool.connection() as connection:
+            before = TenantState.PROVISIONING if not record.stands else TenantState(record.state)
+            await tenants.record_spec(connection, spec, before)
+        result = await self._operate(held, Operation.UP, kind, spec, platform, reason)
+        outputs = TenantOutputs.model_validate(result.output_json("tenant"))
+        made = self._fingerprint(spec, platform, result.checkpoint_version)
+        async with self.pool.connection() as connection:
+            await placements.put(connection, outputs, platform)
+            await tenants.record_success(connection, outputs, state=decision.state, fingerprint=made)
+
+    async def _destroy(
+        self, held: Held, record: TenantRecord, decision: Decision, platform: PlatformOutputs, reason: str
+    ) -> None:
+        spec = decision.spec
+        assert spec is not None
+        async with self.pool.connection() as connection:
+            await tenants.record_spec(connection, spec, TenantState.DESTROYING)
+            if record.state != TenantState.DESTROYING:
+                await timeline.add(connection, record.tenant_id, EntryKind.DECISION, decision.why)
+        deployment = await asyncio.to_thread(self.state.deployment, record.stack_name)
+        if deployment and deployment.get("resources"):
+            if _is_protected(deployment):
+                await self._operate(
+                    held, Operation.UP, OperationKind.UNPROTECT, spec, platform, f"{decision.why} (1 of 2)"
+                )
+            if record.outputs is not None:
+                await self.purge(TenantOutputs.model_validate(record.outputs), platform)
+        if deployment is not None:
+            await self._operate(
+                held, Operation.DESTROY, OperationKind.DESTROY, spec, platform, f"{decision.why} (2 of 2)"
+            )
+        async with self.pool.connection() as connection:
+            await placements.delete(connection, record.tenant_id)
+            await tenants.record_destroyed(connection, record.tenant_id)
+        log.info("tenant.destroyed", generation=record.generation)
+
+    async def _operate(
+        self,
+        held: Held,
+        operation: Operation,
+        kind: OperationKind,
+        spec: TenantSpec,
+        platform: PlatformOutputs,
+        reason: str,
+    ) -> OperationResult:
+        inputs = stack_request.of_tenant(spec, platform, self.app_schema)
+        return await self.operator.run(held, operation, kind, inputs, tenant_id=spec.tenant_id, reason=reason)
+
+    # Failing
+
+    async def _fail(self, tenant_id: str, error: TenantryError) -> Outcome:
+        if isinstance(error, NotFound):
+            log.warning("reconcile.no_such_tenant", message=error.message)
+            return Outcome.OPERATOR
+        retry = isinstance(error, RetryLater) or not isinstance(error, OperatorNeeded | Reject)
+        async with self.pool.connection() as connection:
+            record = await tenants.get(connection, tenant_id)
+            attempts = record.attempts if record is not None else 0
+            next_attempt = datetime.now(UTC) + backoff(attempts) if retry else None
+            failure = {
+                "class": "retry" if retry else "operator",
+                "code": error.code,
+                "message": error.message,
+                "hint": error.hint,
+                "at": datetime.now(UTC).isoformat(),
+            }
+            made = await tenants.record_failure(connection, tenant_id, failure, next_attempt)
+            then = f"tried again at {next_attempt:%H:%M:%S} UTC" if next_attempt else "an operator must act"
+            await timeline.add(
+                connection,
+                tenant_id,
+                EntryKind.FAILURE,
+                f"attempt {made} failed, {then}: {error.message}",
+                detail=failure,
+            )
+        log.warning("reconcile.failed", code=error.code, retry=retry, attempts=made, message=error.message)
+        return Outcome.RETRY if retry else Outcome.OPERATOR
+
+    async def _again(self, tenant_id: str, seconds: float) -> None:
+        async with self.pool.connection() as connection:
+            await tenants.plan_attempt(connection, tenant_id, datetime.now(UTC) + timedelta(seconds=seconds))
+
+    async def _clear_failure(self, record: TenantRecord) -> None:
+        if record.failure is not None or record.next_attempt_at is not None:
+            async with self.pool.connection() as connection:
+                await tenants.clear_failure(connection, record.tenant_id)
+
+
+def backoff(attempts: int) -> timedelta:
+    """How long to wait after ``attempts`` failures in a row (0: this is the first), half of it by chance."""
+    longest = BACKOFF_S[min(attempts, len(BACKOFF_S) - 1)]
+    return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def standing(record: TenantRecord) -> Standing:
+    return Standing(
+        tenant_id=record.tenant_id,
+        generation=record.generation,
+        cell=record.cell,
+        epoch=record.epoch,
+        state=TenantState(record.state),
+        plan=record.plan,
+        spec=record.tenant_spec,
+        retain_until=record.retain_until,
+        destruction_authorised=record.destruction is not None,
+    )
+
+
+def _entitlement(decision: Decision) -> Entitlement:
+    subscription = decision.subscription
+    return Entitlement(
+        subscription_id=subscription.subscription_id if subscription else None,
+        subscription_status=subscription.status.value if subscription else None,
+        plan=decision.plan,
+        tier=decision.placed_tier,
+        pending_graduation=decision.pending_graduation,
+        features=list(decision.features),
+        limits=decision.limits,
+        retain_until=decision.retain_until,
+    )
+
+
+def _recorded_entitlement(record: TenantRecord) -> Entitlement:
+    return Entitlement(
+        subscription_id=record.subscription_id,
+        subscription_status=record.subscription_status,
+        plan=record.plan,
+        tier=None if record.tier is None else Tier(record.tier),
+        pending_graduation=None if record.pending_graduation is None else Tier(record.pending_graduation),
+        features=record.features,
+        limits=record.limits,
+        retain_until=record.retain_until,
+    )
+
+
+def _kind(record: TenantRecord, decision: Decision) -> OperationKind:
+    spec = record.tenant_spec
+    if spec is None or record.outputs is None:
+        return OperationKind.PROVISION
+    if decision.access is not spec.access:
+        return OperationKind.RESUME if decision.access is Access.FULL else OperationKind.SUSPEND
+    return OperationKind.UPDATE
+
+
+def _is_protected(deployment: dict[str, Any]) -> bool:
+    """Whether a destroy would be refused: protection, or the cloud's own deletion protection."""
+    return any(
+        resource.get("protect") or (resource.get("outputs") or {}).get("deletionProtection") is True
+        for resource in deployment.get("resources") or []
+    )

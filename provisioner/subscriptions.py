@@ -1,0 +1,69 @@
+"""What a customer has bought, as it is now: the refetch of a reconcile. Unreadable is never taken for absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from provisioner.billing.catalogue import Catalogue
+from provisioner.billing.translate import (
+    SubscriptionState,
+    SubscriptionStatus,
+    decisive,
+    grants_access,
+    subscription_state,
+    tenant_of,
+)
+from provisioner.errors import OperatorNeeded, Quarantined
+
+
+class SubscriptionUnreadable(OperatorNeeded):
+    """A subscription that may be what the tenant pays for can't be understood: the tenant stays as it is."""
+
+    code = "subscription_unreadable"
+
+
+@dataclass(frozen=True)
+class Bought:
+    """``states``: the tenant's readable subscriptions. ``unreadable``: why others of its customer are not."""
+
+    states: tuple[SubscriptionState, ...]
+    unreadable: tuple[Quarantined, ...] = ()
+
+    def require_readable(self) -> tuple[SubscriptionState, ...]:
+        """The states, unless an unreadable subscription could change the verdict: then ``SubscriptionUnreadable``."""
+        best = decisive(self.states)
+        if self.unreadable and (best is None or not grants_access(best)):
+            first = self.unreadable[0]
+            raise SubscriptionUnreadable(f"nothing was changed: {first.message}", hint=first.hint)
+        return self.states
+
+
+def bought(
+    tenant_id: str, documents: Iterable[Mapping[str, Any]], catalogue: Catalogue, *, expected_livemode: bool
+) -> Bought:
+    """``documents`` are all subscriptions of the tenant's customer; those of other tenants are left out."""
+    states: list[SubscriptionState] = []
+    unreadable: list[Quarantined] = []
+    for document in documents:
+        try:
+            state = subscription_state(document, catalogue, expected_livemode=expected_livemode)
+        except Quarantined as problem:
+            if not _irrelevant(tenant_id, document):
+                unreadable.append(problem)
+            continue
+        if state.tenant_id == tenant_id:
+            states.append(state)
+    return Bought(tuple(states), tuple(unreadable))
+
+
+def _irrelevant(tenant_id: str, document: Mapping[str, Any]) -> bool:
+    """Whether an unreadable subscription surely says nothing about the tenant: it has ended, or is another's."""
+    status = document.get("status")
+    if status in (SubscriptionStatus.CANCELED.value, SubscriptionStatus.INCOMPLETE_EXPIRED.value):
+        return True
+    try:
+        return tenant_of(document) != tenant_id
+    except Quarantined:
+        return False
