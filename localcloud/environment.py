@@ -77,6 +77,7 @@ def compose(home: Home, credentials: Credentials, ports: Mapping[str, int]) -> d
         "TENANTRY_STRIPE_WEBHOOK_SECRETS": credentials.stripe_webhook_secret,
         "TENANTRY_OPERATOR_TOKENS": credentials.operator_token,
         "TENANTRY_APPLICATION_TOKENS": credentials.application_token,
+        "TENANTRY_APPLICATION_TOKEN": credentials.application_token,  # the SDK's name: an application has one
         "TENANTRY_SECRETS_PROVIDER": "passphrase",
         "TENANTRY_API_URL": f"http://127.0.0.1:{ports['api']}",
         "PULUMI_BACKEND_URL": url.replace("postgresql://", "postgres://", 1),

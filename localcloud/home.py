@@ -64,6 +64,11 @@ class Home:
         return self.root / "environment.json"
 
     @property
+    def provisioner(self) -> Path:
+        """Which process serves and works beside the local cloud (``localcloud.service``)."""
+        return self.root / "provisioner.json"
+
+    @property
     def latency(self) -> Path:
         return self.root / "latency.json"
 

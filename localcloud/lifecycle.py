@@ -128,6 +128,13 @@ def _state(home: Home) -> dict[str, Any]:
         return {}
 
 
+def _provisioner(home: Home) -> Identity | None:
+    try:
+        return Identity.parse(json.loads(home.provisioner.read_text()))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
 def _supervisor(state: dict[str, Any]) -> Identity | None:
     identity = Identity.parse(state.get("supervisor"))
     return identity if identity is not None and identity.is_alive() else None
@@ -190,6 +197,8 @@ def _log_tail(home: Home, lines: int = 15) -> str:
 
 def _end_processes(home: Home, state: dict[str, Any]) -> None:
     """The supervisor, which ends its own; then whatever a killed one left: recorded, of its life, or on its data."""
+    # First those who use the rest: a worker hands back what runs while the databases are still there.
+    end([identity for identity in (_provisioner(home),) if identity is not None], DOWN_SECONDS)
     supervisor = _supervisor(state)
     if supervisor is not None:
         end([supervisor], DOWN_SECONDS)

@@ -1,6 +1,7 @@
-"""The operator API: what the command line shows and does, over HTTP, behind an operator's bearer token."""
+"""The operator API: what the command line shows and does, over HTTP, behind an operator's bearer token.
 
-from __future__ import annotations
+Annotations are evaluated here: FastAPI could not find the names of a function's own scope in text.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
