@@ -393,10 +393,9 @@ def _recorded_entitlement(record: TenantRecord) -> Entitlement:
 
 
 def _kind(record: TenantRecord, decision: Decision) -> OperationKind:
-    spec = record.tenant_spec
-    if spec is None or record.outputs is None:
+    if record.outputs is None:
         return OperationKind.PROVISION
-    if decision.access is not spec.access:
+    if decision.access != record.outputs["access"]:
         return OperationKind.RESUME if decision.access is Access.FULL else OperationKind.SUSPEND
     return OperationKind.UPDATE
 

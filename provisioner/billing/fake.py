@@ -40,6 +40,11 @@ class FakeGateway:
     def remove_subscription(self, subscription_id: str) -> None:
         del self._subscriptions[subscription_id]
 
+    def clear(self) -> None:
+        """Forget subscriptions and events."""
+        self._subscriptions.clear()
+        self._events.clear()
+
     def put_event(self, document: Document) -> None:
         self._events[document["id"]] = copy.deepcopy(document)
 
