@@ -42,9 +42,12 @@ def set_delay(path: Path, operation: str, seconds: float) -> None:
     write_file(path, json.dumps({name: s for name, s in changed.items() if s > 0}).encode(), 0o600)
 
 
-def wait(path: Path, operation: str, sleep: Callable[[float], None]) -> None:
-    """Let the delay of ``operation`` pass. ``sleep`` may raise to end the wait (a cancelled provider operation)."""
-    started = time.monotonic()
+def wait(path: Path, operation: str, sleep: Callable[[float], None], *, elapsed: float = 0.0) -> None:
+    """Let the delay of ``operation`` pass. ``sleep`` may raise to end the wait (a cancelled provider operation).
+
+    ``elapsed``: seconds that the operation took already, when it is taken up again.
+    """
+    started = time.monotonic() - elapsed
     while True:
         remaining = started + delays(path).get(operation, 0.0) - time.monotonic()
         if remaining <= 0:

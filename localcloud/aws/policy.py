@@ -198,6 +198,18 @@ def _conditions(conditions: Any) -> Iterator[str]:
                 yield f"the condition key {key} must have texts, numbers or booleans as values"
 
 
+def is_public(text: str) -> bool:
+    """Whether a statement allows everybody something, without a condition."""
+    statements = json.loads(text)["Statement"]
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal")
+        named = principal.get("AWS") if isinstance(principal, dict) else principal
+        everybody = "*" in (named if isinstance(named, list) else [named])
+        if statement["Effect"] == "Allow" and everybody and not statement.get("Condition"):
+            return True
+    return False
+
+
 def allows_action(text: str, action: str) -> bool:
     """Whether some Allow statement covers ``action``, whoever its principal is."""
     document = json.loads(text)

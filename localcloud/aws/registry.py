@@ -12,8 +12,10 @@ from localcloud.aws import (
     kms,
     logs,
     policy_document,
+    rds,
     route_tables,
     s3,
+    secretsmanager,
     security_groups,
     sns,
     sqs,
@@ -37,6 +39,8 @@ HANDLERS: tuple[Handler[Aws], ...] = (
     *sns.HANDLERS,
     *ssm.HANDLERS,
     *sqs.HANDLERS,
+    *secretsmanager.HANDLERS,
+    *rds.HANDLERS,
 )
 FUNCTIONS: tuple[Function[Aws], ...] = (*sts.FUNCTIONS, *policy_document.FUNCTIONS)
 

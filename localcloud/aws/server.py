@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from localcloud.aws.rds_servers import resume
 from localcloud.aws.registry import aws_provider
 from providers.base import main as serve
 
@@ -19,4 +20,6 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.endpoint:
         # Without it the handlers would create things in a real AWS account.
         parser.error("--endpoint or AWS_ENDPOINT_URL must name the local AWS API, as http://127.0.0.1:5000")
+    if options.data_dir is not None:
+        resume(options.endpoint, options.data_dir)
     return serve(aws_provider(options.endpoint, options.data_dir), options.port, announce="aws:{port}")

@@ -190,11 +190,22 @@ class Cluster:
         (self.directory.parent / f".{self.directory.name}.create").unlink(missing_ok=True)
 
     def copy_data(self, destination: Path) -> None:
-        """Copy the data directory of the stopped server to ``destination``: what a snapshot is."""
+        """Copy the data directory of the stopped server to ``destination``, which appears whole: a snapshot.
+
+        A missing parent is created, for the servers' user to pass through.
+        """
         with self._locked():
             if self.pid() is not None:
                 raise ClusterFailed(f"PostgreSQL in {self.directory} must be stopped before its data is copied")
-            _copy(self.data, destination)
+            parent = destination.parent
+            if not parent.exists():
+                parent.mkdir(mode=0o700)
+                if binaries.account().switch:
+                    _admit(parent, binaries.account())
+            partial = destination.with_name(f".{destination.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            _copy(self.data, partial)
+            os.rename(partial, destination)
 
     @contextmanager
     def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:

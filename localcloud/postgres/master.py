@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -17,10 +18,13 @@ _GRANTS = (
     "pg_create_subscription",
     "pg_maintain",
 )
+_VERIFIER = re.compile(r"SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+")
 
 
 def create_master(connection: psycopg.Connection[Any], username: str, password: str) -> None:
     """Create ``username`` as LOGIN CREATEROLE CREATEDB and a member of ``rds_superuser``, or reset its password.
+
+    ``password`` may be a SCRAM verifier of it (:mod:`localcloud.postgres.scram`).
 
     ``connection`` is the superuser's. The role can't become superuser, read files, bypass row-level security, or
     create roles that do: PostgreSQL only lets a role pass on attributes it has.
@@ -44,11 +48,14 @@ def create_master(connection: psycopg.Connection[Any], username: str, password: 
 
 
 def set_password(connection: psycopg.Connection[Any], username: str, password: str) -> None:
-    """Change a login's password. The server is sent the SCRAM verifier, so no password can reach its log."""
-    verifier = connection.pgconn.encrypt_password(password.encode(), username.encode(), b"scram-sha-256")
-    connection.execute(
-        sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(username), sql.Literal(verifier.decode()))
-    )
+    """Change a login's password, given plainly or as its SCRAM verifier.
+
+    The server is sent the verifier, so no password can reach its log.
+    """
+    if not _VERIFIER.fullmatch(password):
+        encrypted = connection.pgconn.encrypt_password(password.encode(), username.encode(), b"scram-sha-256")
+        password = encrypted.decode()
+    connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(username), sql.Literal(password)))
 
 
 def create_database(connection: psycopg.Connection[Any], name: str, owner: str) -> None:
