@@ -57,7 +57,8 @@ class Intake:
         self._max_bytes = max_bytes
         self._clock = clock
 
-    async def __call__(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
+        """One delivery; the endpoint of the route."""
         with SECONDS.time():
             return await self._receive(request)
 

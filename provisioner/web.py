@@ -75,7 +75,7 @@ def make_web(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        routes=[Route("/webhooks/stripe", intake, methods=["POST"])],
+        routes=[Route("/webhooks/stripe", intake.receive, methods=["POST"])],
     )
     _add_error_handlers(app)
     app.include_router(operator_router(lambda: pool, operators))

@@ -1,4 +1,4 @@
-"""The service on a real PostgreSQL with a Stripe of the test's own and no engine: stacks are written down, not built."""
+"""The service on a real PostgreSQL, with a Stripe of the test's own and no engine: stacks are only written down."""
 
 from __future__ import annotations
 
