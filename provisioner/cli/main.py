@@ -19,6 +19,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "events",
     "platform",
     "pulumi",
+    "doctor",
     "local",
     "stripe",
     "catalogue",

@@ -14,11 +14,12 @@ import yaml
 
 from provisioner.deployer.command import EngineCommand, EngineProcess, Finished
 from provisioner.deployer.events import EventLog
-from provisioner.deployer.failures import Scrubber, classify, stack_is_missing
+from provisioner.deployer.failures import classify, stack_is_missing
 from provisioner.deployer.inline import serve
 from provisioner.deployer.types import Operation, OperationResult, StackRequest, StepEvent
 from provisioner.engine.environment import with_application_name
 from provisioner.engine.recovery import Finder, pending_operations, resolve
+from provisioner.engine.scrubbing import Scrubber
 from provisioner.engine.stack_locks import clear_dead
 from provisioner.engine.state import StackLock
 from provisioner.errors import EngineFailed, OperatorNeeded, UpdateRejected

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from provisioner.deployer.command import Finished
 from provisioner.deployer.events import EventLog, plain, split_urn
 from provisioner.deployer.types import StackRequest
+from provisioner.engine.scrubbing import Scrubber
 from provisioner.errors import EngineFailed, ProtectedResource, StackLocked, TenantryError, UpdateRejected
 
 _LOCKED = "the stack is currently locked by"
@@ -27,37 +28,6 @@ _TRANSIENT = re.compile(
     r"|too many connections|the database system is (?:starting up|shutting down)|server closed the connection"
     r"|terminating connection|provider .* (?:exited|crashed)|cancell?ed|interrupted"
 )
-_SECRET_ASSIGNMENT = re.compile(
-    r"(?i)(password|passwd|secret|token|api[_-]?key|passphrase)(\"?\s*[=:]\s*\"?)([^\s\"',;&]+)"
-)
-_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@")
-_KNOWN_TOKENS = re.compile(r"\b(?:(?:sk|rk|whsec|pk)_[A-Za-z0-9_]{8,}|AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16})\b")
-#: Variables whose values never appear in a message.
-_SECRET_VARIABLES = re.compile(r"(?i)password|passphrase|secret|token|api_key|credential")
-
-
-class Scrubber:
-    """Replaces what is or looks like a secret in text that people will read."""
-
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        values = {
-            value
-            for name, text in environment.items()
-            if _SECRET_VARIABLES.search(name)
-            for value in (text, *text.split(","))
-            if len(value) >= 6
-        }
-        self._values = sorted(values, key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for value in self._values:
-            text = text.replace(value, "[secret]")
-        text = _URL_PASSWORD.sub(r"\1[secret]@", text)
-        text = _KNOWN_TOKENS.sub("[secret]", text)
-        return _SECRET_ASSIGNMENT.sub(
-            lambda match: match[0] if match[3].startswith(("[secret", "arn:")) else f"{match[1]}{match[2]}[secret]",
-            text,
-        )
 
 
 def stack_is_missing(finished: Finished) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from provisioner.engine.resolve import Engine
 
-_HOST = Path(__file__).with_name("host")
+#: The files of the language host.
+HOST = Path(__file__).with_name("host")
 _MARK = "# Tenantry: runs with the Python of the project that started the engine"
 #: Executable to the file in ``host/`` that it runs.
 _EXECUTABLES = {"pulumi-language-python": "server.py", "pulumi-resource-pulumi-python": "dynamic.py"}
@@ -17,7 +18,13 @@ _EXECUTABLES = {"pulumi-language-python": "server.py", "pulumi-resource-pulumi-p
 
 def variables(python: str = sys.executable) -> dict[str, str]:
     """What makes the executables, which all checkouts of a user share, run this checkout's host and packages."""
-    return {"TENANTRY_ENGINE_PYTHON": python, "TENANTRY_ENGINE_HOST": str(_HOST)}
+    return {"TENANTRY_ENGINE_PYTHON": python, "TENANTRY_ENGINE_HOST": str(HOST)}
+
+
+def is_ours(executable: Path) -> bool:
+    """Whether one of the executables is what :func:`write` made, and no engine's own."""
+    with executable.open("rb") as file:
+        return _MARK.encode() in file.read(200)
 
 
 def write(directory: Path, *, python: str = sys.executable) -> None:
@@ -27,14 +34,12 @@ def write(directory: Path, *, python: str = sys.executable) -> None:
         text = (
             f"#!/bin/sh\n{_MARK}\n"
             f"python=${{TENANTRY_ENGINE_PYTHON:-{shlex.quote(python)}}}\n"
-            f"host=${{TENANTRY_ENGINE_HOST:-{shlex.quote(str(_HOST))}}}\n"
+            f"host=${{TENANTRY_ENGINE_HOST:-{shlex.quote(str(HOST))}}}\n"
             f'exec "$python" -u "$host/{script}" "$@"\n'
         )
         path = directory / name
-        if path.exists():
-            present = path.read_bytes()
-            if present == text.encode() or _MARK.encode() not in present[:200]:
-                continue
+        if path.exists() and (not is_ours(path) or path.read_bytes() == text.encode()):
+            continue
         partial = directory / f".{name}.{os.getpid()}"
         partial.write_text(text)
         partial.chmod(0o755)

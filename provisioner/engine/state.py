@@ -40,7 +40,12 @@ class BackendUrl:
     @classmethod
     def parse(cls, url: str) -> BackendUrl:
         """``ConfigurationInvalid`` for another backend; the message never shows the URL, which may hold a password."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ConfigurationInvalid(
+                "PULUMI_BACKEND_URL is no URL", hint="set it as postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+            ) from None
         if parts.scheme not in {"postgres", "postgresql"}:
             raise ConfigurationInvalid(
                 f"PULUMI_BACKEND_URL has the scheme {parts.scheme or '(none)'}, not postgres",
