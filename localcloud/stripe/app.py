@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import re
+import zlib
 from typing import Any
 
 from starlette.applications import Starlette
@@ -21,10 +22,13 @@ from localcloud.stripe.errors import ApiError, invalid, unrecognized_url
 from localcloud.stripe.form import Tree, parse
 from localcloud.stripe.ids import request_id
 from localcloud.stripe.render import expand, render
+from localcloud.stripe.store import Object
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 1_000_000
+#: Stripe keeps an answer for its idempotency key for at least 24 hours.
+IDEMPOTENCY_S = 24 * 3600
 _KEY = re.compile(r"(sk|rk)_test_[A-Za-z0-9_]{3,}")
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
 
@@ -86,7 +90,8 @@ def authenticate(request: Request) -> None:
             "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
         )
     if not _KEY.fullmatch(key):
-        raise ApiError(401, f"Invalid API Key provided: {key[:8]}{'*' * max(0, len(key) - 12)}{key[-4:]}")
+        shown = key[-4:] if len(key) >= 24 else ""
+        raise ApiError(401, f"Invalid API Key provided: {'*' * 20}{shown}")
 
 
 def _check_version(version: str) -> None:
@@ -123,6 +128,7 @@ def _perform(
     route, ids = found
     values = params.coerce(tree, routing.schema_class(route.schema))
     paths = values.pop("expand", [])
+    routing.refuse_unsupported(route, values)
     with account.transaction(identifier, key):
         document = route.handler(account, values, **ids)
         final = document["object"] == "list" or document.get("deleted")
@@ -155,21 +161,34 @@ def _once(
                     f"with. Try using a key other than '{key}' if you meant to execute a different request.",
                     type="idempotency_error",
                 )
-            return record["status"], json.loads(record["answer"]), True
+            return record["status"], json.loads(zlib.decompress(base64.b85decode(record["answer"]))), True
         try:
             status, document = _perform(account, found, tree, identifier, key)
         except ApiError as error:
-            if error.status in (400, 404):
+            if error.status in (400, 404):  # nothing began: the key may be used again
                 raise
             status, document = error.status, error.body()
         with account.transaction():
-            account.store.add(
-                {
-                    "object": "_idempotency",
-                    "id": key,
-                    "fingerprint": fingerprint,
-                    "status": status,
-                    "answer": json.dumps(document),
-                }
-            )
+            _forget_old_answers(account)
+            account.store.add(_answer_record(key, fingerprint, status, document, account.wall()))
         return status, document, False
+
+
+def _answer_record(key: str, fingerprint: str, status: int, document: dict[str, Any], now: float) -> Object:
+    # The library sends a key with every POST, and hardly any is ever used again: they are kept small.
+    answer = base64.b85encode(zlib.compress(json.dumps(document).encode(), 1)).decode()
+    return {
+        "object": "_idempotency",
+        "id": key,
+        "answer": answer,
+        "fingerprint": fingerprint,
+        "kept_at": now,
+        "status": status,
+    }
+
+
+def _forget_old_answers(account: Account) -> None:
+    while (oldest := account.store.oldest("_idempotency")) is not None:
+        if oldest["kept_at"] > account.wall() - IDEMPOTENCY_S:
+            return
+        account.store.remove(oldest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -19,9 +21,12 @@ from localcloud.stripe.resources import checkout
 from localcloud.stripe.subscriptions import schedule
 from localcloud.stripe.subscriptions.invoices import DEFAULT_DUNNING
 
-Control = Callable[[Account, Request, dict[str, Any]], dict[str, Any]]
+Answer = dict[str, Any]
+Control = Callable[[Account, Request, dict[str, Any]], Answer | Awaitable[Answer]]
 
 MAX_ADVANCE_S = 10 * 366 * 86400
+#: Billing steps between which deliveries and other requests get their turn.
+STEPS_AT_ONCE = 20
 
 
 def routes(account: Account) -> list[Route]:
@@ -47,7 +52,8 @@ def _endpoint(account: Account, control: Control) -> Callable[[Request], Awaitab
         try:
             if control is not _health:
                 authenticate(request)
-            return JSONResponse(control(account, request, _json(body)))
+            answer = control(account, request, _json(body))
+            return JSONResponse(await answer if inspect.isawaitable(answer) else answer)
         except ApiError as error:
             return JSONResponse(error.body(), status_code=error.status)
 
@@ -74,12 +80,19 @@ def _clock(account: Account, request: Request, body: dict[str, Any]) -> dict[str
     return {"now": account.now(), "offset": account.setting("clock_offset", 0)}
 
 
-def _advance(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+async def _advance(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
     seconds = body.get("seconds")
     if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds <= MAX_ADVANCE_S:
         raise invalid(f"seconds must be an integer from 1 to {MAX_ADVANCE_S}", param="seconds")
-    with account.transaction():
-        steps = schedule.advance_account(account, seconds)
+    target = account.now() + seconds
+    steps = 0
+    while True:
+        with account.transaction():
+            count = schedule.advance_account(account, target, limit=STEPS_AT_ONCE)
+        steps += count
+        if count < STEPS_AT_ONCE:
+            break
+        await asyncio.sleep(0)
     return {"now": account.now(), "offset": account.setting("clock_offset", 0), "steps": steps}
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import logging
 import random
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from localcloud.stripe.account import Account
-from localcloud.stripe.render import render
+from localcloud.stripe.post import Poster
+from localcloud.stripe.render import event_body
 from localcloud.stripe.signature import sign
 from localcloud.stripe.store import Object
 
@@ -24,7 +24,32 @@ DEFAULT_FAULTS: dict[str, Any] = {"duplicate": 0, "delay_s": 0.0, "reorder": Fal
 DEFAULT_RETRY: dict[str, Any] = {"base_s": 0.5, "factor": 2.0, "cap_s": 30.0, "attempts": 16}
 REORDER_WINDOW_S = 0.3
 TIMEOUT_S = 20.0
+#: Requests that one endpoint gets at a time.
 CONCURRENCY = 16
+log = logging.getLogger(__name__)
+
+
+def retry_delay(retry: dict[str, Any], attempts: int) -> float | None:
+    """Seconds to wait after ``attempts`` failures (1 or more); None: give up."""
+    if attempts >= retry["attempts"]:
+        return None
+    return float(min(retry["cap_s"], retry["base_s"] * retry["factor"] ** (attempts - 1)))
+
+
+def shuffled(items: list[str], generator: random.Random) -> list[str]:
+    """``items`` in another order, if there is one."""
+    result = list(items)
+    while len(set(items)) > 1 and result == items:
+        generator.shuffle(result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Message:
+    url: str
+    endpoint: str
+    body: bytes
+    headers: dict[str, str]
 
 
 class Dispatcher:
@@ -35,10 +60,10 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: list[str] = []
         self._window: asyncio.TimerHandle | None = None
-        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._slots: dict[str, asyncio.Semaphore] = {}
         self._loop = asyncio.get_running_loop()
-        self._client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False)
-        self._random: random.Random | None = None
+        self._poster = Poster(TIMEOUT_S)
+        self._disorder: tuple[int, random.Random] | None = None
 
     def start(self) -> None:
         self._account.on_deliveries = self.wake
@@ -53,7 +78,7 @@ class Dispatcher:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._client.aclose()
+        await self._poster.close()
 
     def wake(self, deliveries: list[str]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: they are sent after the next start
@@ -75,14 +100,9 @@ class Dispatcher:
     def _release(self, seed: int) -> None:
         self._window = None
         held, self._held = self._held, []
-        if self._random is None:
-            self._random = random.Random(seed)  # noqa: S311 - reproducible disorder, not a secret
-        if len(held) > 1:
-            shuffled = list(held)
-            while shuffled == held:
-                self._random.shuffle(shuffled)
-            held = shuffled
-        for delivery in held:
+        if self._disorder is None or self._disorder[0] != seed:
+            self._disorder = (seed, random.Random(seed))  # noqa: S311 - reproducible disorder, not a secret
+        for delivery in shuffled(held, self._disorder[1]):
             self._spawn(delivery, self.faults())
 
     def _spawn(self, delivery: str, faults: dict[str, Any]) -> None:
@@ -104,31 +124,40 @@ class Dispatcher:
         return True
 
     async def _deliver(self, delivery: str, delay_s: float) -> None:
+        try:
+            await self._send_until_taken(delivery, delay_s)
+        except Exception:
+            log.exception("delivery %s failed", delivery)
+            self._end(delivery, "failed")
+
+    async def _send_until_taken(self, delivery: str, delay_s: float) -> None:
         if delay_s > 0:
             await asyncio.sleep(delay_s)
         attempts = 0
         while True:
-            async with self._slots:
-                if await self._attempt(delivery):
+            endpoint = delivery.partition("/")[2]
+            async with self._slots.setdefault(endpoint, asyncio.Semaphore(CONCURRENCY)):
+                message = self._prepare(delivery)
+                if message is None:
+                    self._end(delivery, "failed")
+                    return
+                if attempts and self._state(delivery) == "delivered":  # a copy or a redelivery was faster
+                    return
+                if await self._attempt(delivery, message):
                     return
             attempts += 1
-            retry = {**DEFAULT_RETRY, **self._account.setting("retry", {})}
-            if attempts >= retry["attempts"]:
-                self._give_up(delivery)
+            delay = retry_delay({**DEFAULT_RETRY, **self._account.setting("retry", {})}, attempts)
+            if delay is None:
+                self._end(delivery, "failed")
                 return
-            await asyncio.sleep(min(retry["cap_s"], retry["base_s"] * retry["factor"] ** (attempts - 1)))
+            await asyncio.sleep(delay)
 
-    async def _attempt(self, delivery: str) -> bool:
-        """Send once. True when nothing remains to be done: it arrived, or there is nobody to send it to."""
-        prepared = self._prepare(delivery)
-        if prepared is None:
-            return True
-        url, body, headers = prepared
+    async def _attempt(self, delivery: str, message: _Message) -> bool:
+        """Send once; whether it arrived."""
         outcome: Object = {"at": self._account.wall(), "status": None, "error": None}
         try:
-            response = await self._client.post(url, content=body, headers=headers)
-            outcome["status"] = response.status_code
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            outcome["status"] = await self._poster.post(message.url, message.body, message.headers)
+        except (OSError, ValueError, TimeoutError) as error:
             outcome["error"] = type(error).__name__
         arrived = outcome["status"] is not None and 200 <= outcome["status"] < 300
         with self._account.transaction() as account:
@@ -136,14 +165,12 @@ class Dispatcher:
             if record is None:
                 return True
             account.store.edit(record)["attempts"].append(outcome)
-            if arrived and record["state"] != "delivered":
+            if arrived:
                 record["state"] = "delivered"
-                event = account.store.get("event", record["event"])
-                if event is not None:
-                    account.store.edit(event)["pending_webhooks"] -= 1
         return arrived
 
-    def _prepare(self, delivery: str) -> tuple[str, bytes, dict[str, str]] | None:
+    def _prepare(self, delivery: str) -> _Message | None:
+        """What to send now; None when there is nothing, or nobody, to send it to."""
         account = self._account
         with account.lock:
             record = account.store.get("_delivery", delivery)
@@ -154,17 +181,21 @@ class Dispatcher:
             secret = account.store.get("_endpoint_secret", record["endpoint"])
             if endpoint is None or endpoint["status"] != "enabled" or event is None or secret is None:
                 return None
-            body = json.dumps(render(account, event), indent=2).encode()
+            body = event_body(account, event)
             signature = sign(body, secret["secrets"], int(account.wall()))
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
             "Stripe-Signature": signature,
         }
-        return endpoint["url"], body, headers
+        return _Message(endpoint["url"], endpoint["id"], body, headers)
 
-    def _give_up(self, delivery: str) -> None:
+    def _state(self, delivery: str) -> str | None:
+        record = self._account.store.get("_delivery", delivery)
+        return None if record is None else str(record["state"])
+
+    def _end(self, delivery: str, state: str) -> None:
         with self._account.transaction() as account:
             record = account.store.get("_delivery", delivery)
             if record is not None and record["state"] == "pending":
-                account.store.edit(record)["state"] = "failed"
+                account.store.edit(record)["state"] = state

@@ -17,6 +17,7 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         decline_code: str | None = None,
+        keeps_changes: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -25,8 +26,10 @@ class ApiError(Exception):
         self.code = code
         self.param = param
         self.decline_code = decline_code
+        #: whether what the request did before it failed stays: a declined charge is an attempt that happened
+        self.keeps_changes = keeps_changes
 
-    def body(self, request_log_url: str | None = None) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         error: dict[str, Any] = {"message": self.message, "type": self.type}
         if self.code is not None:
             error["code"] = self.code
@@ -35,8 +38,6 @@ class ApiError(Exception):
             error["param"] = self.param
         if self.decline_code is not None:
             error["decline_code"] = self.decline_code
-        if request_log_url is not None:
-            error["request_log_url"] = request_log_url
         return {"error": error}
 
 
@@ -62,5 +63,20 @@ def unrecognized_url(method: str, path: str) -> ApiError:
     )
 
 
-def declined(code: str = "card_declined", decline_code: str = "generic_decline") -> ApiError:
-    return ApiError(402, "Your card was declined.", type="card_error", code=code, decline_code=decline_code)
+def declined(
+    code: str = "card_declined", decline_code: str = "generic_decline", *, keeps_changes: bool = False
+) -> ApiError:
+    """402 ``card_error``."""
+    return ApiError(
+        402,
+        "Your card was declined.",
+        type="card_error",
+        code=code,
+        decline_code=decline_code,
+        keeps_changes=keeps_changes,
+    )
+
+
+def not_implemented(param: str) -> ApiError:
+    """400 for a parameter that Stripe has and this server does not act on: refused, never silently ignored."""
+    return invalid(f"This server does not implement the parameter {param}", param=param, code="parameter_unsupported")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -32,20 +33,28 @@ def page(
             param="limit",
             code="parameter_invalid_integer",
         )
-    source = account.store.all(kind) if documents is None else documents
     created = _created_filter(params.get("created"))
-    newest_first = [item for item in reversed(source) if keep(item) and created(item)]
+
+    def wanted(item: Object) -> bool:
+        return created(item) and keep(item)
+
     after, before = params.get("starting_after"), params.get("ending_before")
     if after is not None and before is not None:
         raise invalid("You cannot parameterize both starting_after and ending_before.", param="starting_after")
-    if after is not None:
-        rest = newest_first[_position(source, newest_first, kind, after, "starting_after") + 1 :]
-        chosen, has_more = rest[:limit], len(rest) > limit
-    elif before is not None:
-        rest = newest_first[: _position(source, newest_first, kind, before, "ending_before")]
-        chosen, has_more = rest[-limit:], len(rest) > limit
+    newest_first = account.store.newest_first(kind) if documents is None else reversed(documents)
+    if before is not None:
+        newer = itertools.takewhile(lambda item: item["id"] != before, newest_first)
+        found = [item for item in newer if wanted(item)][-limit - 1 :]
+        _known(account, kind, before, documents, "ending_before")
+        chosen, has_more = found[-limit:], len(found) > limit
     else:
-        chosen, has_more = newest_first[:limit], len(newest_first) > limit
+        if after is not None:
+            # A cursor that a filter hides (its object changed since the last page) still marks a place.
+            _known(account, kind, after, documents, "starting_after")
+            newest_first = itertools.dropwhile(lambda item: item["id"] != after, newest_first)
+            next(newest_first)
+        found = list(itertools.islice(filter(wanted, newest_first), limit + 1))
+        chosen, has_more = found[:limit], len(found) > limit
     return {
         "object": "list",
         "data": [render(account, item) for item in chosen],
@@ -54,16 +63,14 @@ def page(
     }
 
 
-def _position(source: list[Object], shown: list[Object], kind: str, cursor: str, param: str) -> int:
-    for index, item in enumerate(shown):
-        if item["id"] == cursor:
-            return index
-    # A cursor that a filter hides (its object changed since the last page) still marks a place.
-    order = {item["id"]: position for position, item in enumerate(source)}
-    if cursor not in order:
+def _known(account: Account, kind: str, cursor: str, documents: list[Object] | None, param: str) -> None:
+    known = (
+        account.store.get(kind, cursor) is not None
+        if documents is None
+        else any(item["id"] == cursor for item in documents)
+    )
+    if not known:
         raise no_such(kind.split(".")[-1], cursor, param=param, status=400)
-    after = [index for index, item in enumerate(shown) if order[item["id"]] < order[cursor]]
-    return (after[0] if after else len(shown)) - (1 if param == "starting_after" else 0)
 
 
 def _created_filter(created: Any) -> Callable[[Object], bool]:

@@ -10,10 +10,10 @@ def usage(account: Account, meter: str, customer: str, period: tuple[int, int]) 
     document = account.find("billing.meter", meter)
     values = [
         int(event["_value"])
-        for event in sorted(account.store.all("billing.meter_event"), key=lambda event: int(event["timestamp"]))
-        if event["event_name"] == document["event_name"]
-        and event["_customer"] == customer
-        and period[0] <= event["timestamp"] < period[1]
+        for event in sorted(
+            account.store.where("billing.meter_event", "customer", customer), key=lambda event: int(event["timestamp"])
+        )
+        if event["event_name"] == document["event_name"] and period[0] <= event["timestamp"] < period[1]
     ]
     match document["default_aggregation"]["formula"]:
         case "count":

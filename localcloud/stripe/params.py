@@ -139,6 +139,9 @@ def _union(value: Tree | str, options: tuple[Any, ...], path: str) -> Any:
     if isinstance(value, str) and value in literals:
         return value
     rest = [option for option in options if get_origin(option) is not Literal and option is not type(None)]
+    if any(item != "" for item in literals):
+        # `Literal["a", "b"] | str` is an enumeration that may grow: today's values are those it lists.
+        rest = [option for option in rest if option is not str]
     # A plain string would swallow everything: it is tried last.
     rest.sort(key=lambda option: option is str)
     failure: ApiError | None = None

@@ -6,11 +6,12 @@ on request (``expand[]``).
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 from localcloud.stripe.errors import invalid
-from localcloud.stripe.store import Object
+from localcloud.stripe.fields import deleted
+from localcloud.stripe.store import Object, copy_of
 
 if TYPE_CHECKING:
     from localcloud.stripe.account import Account
@@ -37,6 +38,8 @@ EXPANDABLE: dict[str, dict[str, str]] = {
         "customer": "customer",
         "default_payment_method": "payment_method",
         "test_clock": "test_helpers.test_clock",
+        "confirmation_secret": "payment_intent",
+        "payments": "list",
     },
     "invoice.parent.subscription_details": {"subscription": "subscription"},
     "invoiceitem": {"customer": "customer"},
@@ -47,22 +50,41 @@ EXPANDABLE: dict[str, dict[str, str]] = {
 
 def render(account: Account, document: Object) -> Object:
     """The document as the API shows it, references unexpanded. The argument stays untouched."""
-    shown = {name: copy.deepcopy(value) for name, value in document.items() if not name.startswith("_")}
-    if document["object"] == "subscription":
-        for item in shown["items"]["data"]:
-            _embed_price(account, item)
-        shown["plan"] = shown["items"]["data"][0]["plan"] if len(shown["items"]["data"]) == 1 else None
-        shown["quantity"] = shown["items"]["data"][0].get("quantity") if len(shown["items"]["data"]) == 1 else None
-        for name in ("plan", "quantity"):
-            if shown[name] is None:
-                del shown[name]
-    elif document["object"] == "subscription_item":
-        _embed_price(account, shown)
+    if document.get("deleted"):
+        return deleted(document)
+    shown: Object = copy_of({name: value for name, value in document.items() if not name.startswith("_")})
+    match document["object"]:
+        case "subscription":
+            items = shown["items"]["data"]
+            for item in items:
+                _embed_price(account, item)
+            if len(items) == 1:  # fields of the time before a subscription had several items
+                shown["plan"] = items[0]["plan"]
+                if "quantity" in items[0]:
+                    shown["quantity"] = items[0]["quantity"]
+        case "subscription_item":
+            _embed_price(account, shown)
+        case "event":
+            shown["pending_webhooks"] = account.pending_webhooks(document)
+            shown["data"] = json.loads(document["_data"])
+        case "billing.meter_event":
+            del shown["id"]
     return shown
 
 
+def event_body(account: Account, event: Object) -> bytes:
+    """The JSON text that is sent to webhook endpoints: what ``render`` shows, without parsing it first."""
+    shell = json.dumps(
+        {
+            **{name: value for name, value in event.items() if not name.startswith("_")},
+            "pending_webhooks": account.pending_webhooks(event),
+        }
+    )
+    return f'{shell[:-1]}, "data": {event["_data"]}}}'.encode()
+
+
 def _embed_price(account: Account, item: Object) -> None:
-    price = copy.deepcopy(account.find("price", item["price"]))
+    price = copy_of(account.find("price", item["price"]))
     item["price"] = price
     recurring = price["recurring"]
     item["plan"] = {
@@ -89,11 +111,10 @@ def _embed_price(account: Account, item: Object) -> None:
 
 
 def expand(account: Account, shown: Object, paths: list[str]) -> Object:
-    """Replace ids by objects along ``paths`` (``customer``, ``data.items.data.price.product``), in place."""
+    """Replace ids by objects along ``paths`` (``customer``, ``items.data.price.product``), in place."""
     for index, path in enumerate(paths):
         parts = path.split(".")
-        depth = len([part for part in parts if part != "data"])
-        if depth > MAX_EXPANSION_DEPTH:
+        if len(parts) > MAX_EXPANSION_DEPTH:
             raise invalid(
                 f"You cannot expand more than {MAX_EXPANSION_DEPTH} levels of a property. "
                 f"The property that is too deep is {path}.",

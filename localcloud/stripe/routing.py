@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.stripe.account import Account
+from localcloud.stripe.errors import not_implemented
 from localcloud.stripe.store import Object
 
 #: (account, parameters, ids from the path) -> the document to answer with
@@ -20,17 +22,28 @@ class Route:
     pattern: re.Pattern[str]
     handler: Handler
     schema: str | None  #: name of a class in ``stripe.params`` (or ``billing.X``, ...); None: no parameter but expand
+    supports: frozenset[str]  #: dotted names of parameters that the handler acts on, list positions left out
 
 
 _ROUTES: list[Route] = []
+#: What every list understands; see ``lists.page``.
+PAGING = "limit starting_after ending_before"
 
 
-def route(method: str, path: str, schema: str | None = None) -> Callable[[Handler], Handler]:
-    """Register a handler for ``path``, whose ``{name}`` parts are ids given to it as keyword arguments."""
+def routes() -> tuple[Route, ...]:
+    return tuple(_ROUTES)
+
+
+def route(method: str, path: str, schema: str | None = None, supports: str = "") -> Callable[[Handler], Handler]:
+    """Register a handler for ``path``, whose ``{name}`` parts are ids given to it as keyword arguments.
+
+    ``supports``: names of the parameters it acts on, separated by blanks; ``items.price`` is ``items[0][price]``, and
+    ``metadata`` is all that is in it. Other parameters of the schema are refused unless they are empty or false.
+    """
     pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
 
     def register(handler: Handler) -> Handler:
-        _ROUTES.append(Route(method, pattern, handler, schema))
+        _ROUTES.append(Route(method, pattern, handler, schema, frozenset(supports.split())))
         return handler
 
     return register
@@ -43,16 +56,35 @@ def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
     return None
 
 
+def refuse_unsupported(route: Route, params: dict[str, Any]) -> None:
+    """400 for the first parameter that the handler would ignore."""
+    for name, value in _leaves(params, ""):
+        parts = name.split(".")
+        if value in (None, "", False) or any(
+            ".".join(parts[:end]) in route.supports for end in range(1, len(parts) + 1)
+        ):
+            continue
+        raise not_implemented(parts[0] + "".join(f"[{part}]" for part in parts[1:]))
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, name)
+    else:
+        yield name, value
+
+
+@functools.cache
 def schema_class(name: str | None) -> type | None:
     """The class in ``stripe.params``; ``billing.MeterCreateParams`` is in its sub-package."""
     if name is None:
         return None
-    import importlib
-
     package, _, leaf = name.rpartition(".")
     module = importlib.import_module("stripe.params" + (f".{package}" if package else ""))
-    found: Any = getattr(module, leaf)
-    return found if isinstance(found, type) else None
-
-
-__all__ = ["Account", "Route", "find", "route", "schema_class"]
+    found = getattr(module, leaf)
+    assert isinstance(found, type)
+    return found

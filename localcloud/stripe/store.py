@@ -1,14 +1,14 @@
 """The account's objects in memory, changed in transactions, kept in an SQLite file when one is given.
 
 An object is the JSON document Stripe would show (references by id), keyed by kind and id. The kind is its ``object``
-field; kinds that start with ``_`` are the server's own records.
+field; kinds that start with ``_`` are the server's own records, and so are fields of a document that do.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +25,83 @@ CREATE TABLE IF NOT EXISTS object (
 """
 
 
+def subscription_of(invoice: Object) -> str | None:
+    """The subscription that an invoice bills, if it bills one."""
+    details = (invoice["parent"] or {}).get("subscription_details")
+    return str(details["subscription"]) if details else None
+
+
+#: kind -> name -> what documents are found by with ``where``. It must never change while a document is stored.
+INDEXES: dict[str, dict[str, Callable[[Object], str | None]]] = {
+    "subscription": {"customer": lambda document: document["customer"]},
+    "invoice": {"customer": lambda document: document["customer"], "subscription": subscription_of},
+    "entitlements.active_entitlement": {"customer": lambda document: document["_customer"]},
+    "product_feature": {"product": lambda document: document["_product"]},
+    "billing.meter_event": {"customer": lambda document: document["_customer"]},
+    "_pending_line": {"subscription": lambda document: document["subscription"]},
+}
+
+
+def copy_of(document: Any) -> Any:
+    """A deep copy of a JSON document: several times as fast as ``copy.deepcopy``."""
+    return json.loads(json.dumps(document))
+
+
 class Store:
     """Not thread-safe: the owner serialises transactions. Announce each change by ``add``, ``edit`` or ``remove``."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._kinds: dict[str, dict[str, Object]] = {}
-        self._before: dict[tuple[str, str], Object | None] = {}
+        self._indexes: dict[tuple[str, str], dict[str, dict[str, Object]]] = {}
+        self._positions: dict[tuple[str, str], int] = {}
+        self._last_position = 0
+        #: What touched documents were before the transaction, as JSON; None: they were not there.
+        self._before: dict[tuple[str, str], tuple[str, int] | None] = {}
+        self._watched: dict[str, set[str]] = {}
         self._database = None if path is None else sqlite3.connect(path, check_same_thread=False)
         if self._database is not None:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(_SCHEMA)
-            for kind, identifier, document in self._database.execute(
-                "SELECT kind, id, document FROM object ORDER BY position"
-            ):
-                self._kinds.setdefault(kind, {})[identifier] = json.loads(document)
+            for (document,) in self._database.execute("SELECT document FROM object ORDER BY position"):
+                self._insert(json.loads(document))
 
     def all(self, kind: str) -> list[Object]:
         """Every object of a kind, oldest first."""
         return list(self._kinds.get(kind, {}).values())
 
+    def newest_first(self, kind: str) -> Iterator[Object]:
+        """Every object of a kind, without a copy of the list: change nothing while it is consumed."""
+        return reversed(self._kinds.get(kind, {}).values())
+
+    def oldest(self, kind: str) -> Object | None:
+        return next(iter(self._kinds.get(kind, {}).values()), None)
+
+    def count(self, kind: str) -> int:
+        return len(self._kinds.get(kind, {}))
+
+    def where(self, kind: str, index: str, value: str) -> list[Object]:
+        """The objects of a kind whose index (see ``INDEXES``) has a value, oldest first."""
+        return list(self._indexes.get((kind, index), {}).get(value, {}).values())
+
     def get(self, kind: str, identifier: str) -> Object | None:
         return self._kinds.get(kind, {}).get(identifier)
+
+    def position(self, document: Object) -> int:
+        """Grows with every object that is added."""
+        return self._positions[(document["object"], document["id"])]
+
+    def watch(self, kind: str) -> set[str]:
+        """A set that gets the id of every object of a kind that is touched from now on, and of those stored already.
+
+        The watcher empties it.
+        """
+        return self._watched.setdefault(kind, set(self._kinds.get(kind, {})))
 
     def add(self, document: Object) -> Object:
         """Store a new object; returns it."""
         self._remember(document["object"], document["id"])
-        self._kinds.setdefault(document["object"], {})[document["id"]] = document
+        self._insert(document)
         return document
 
     def edit(self, document: Object) -> Object:
@@ -61,39 +111,87 @@ class Store:
 
     def remove(self, document: Object) -> None:
         self._remember(document["object"], document["id"])
-        del self._kinds[document["object"]][document["id"]]
+        self._delete(document["object"], document["id"])
 
     def commit(self) -> None:
         """Make the transaction last: in the file too, when there is one."""
-        touched, self._before = self._before, {}
-        if self._database is None or not touched:
-            return
-        with self._database:
-            for kind, identifier in touched:
-                document = self.get(kind, identifier)
-                if document is None:
-                    self._database.execute("DELETE FROM object WHERE kind = ? AND id = ?", (kind, identifier))
-                else:
-                    self._database.execute(
-                        "INSERT INTO object (kind, id, document) VALUES (?, ?, ?) "
-                        "ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document",
-                        (kind, identifier, json.dumps(document)),
-                    )
+        if self._database is not None and self._before:
+            with self._database:
+                for kind, identifier in self._before:
+                    document = self.get(kind, identifier)
+                    if document is None:
+                        self._database.execute("DELETE FROM object WHERE kind = ? AND id = ?", (kind, identifier))
+                    else:
+                        self._database.execute(
+                            "INSERT INTO object (kind, id, document) VALUES (?, ?, ?) "
+                            "ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document",
+                            (kind, identifier, json.dumps(document)),
+                        )
+        self._before = {}
 
     def rollback(self) -> None:
         """Undo everything since the last commit."""
-        for (kind, identifier), document in reversed(self._before.items()):
+        returned = set()
+        for (kind, identifier), before in self._before.items():
+            document = self.get(kind, identifier)
+            if before is None:
+                if document is not None:
+                    self._delete(kind, identifier)
+                continue
+            text, position = before
             if document is None:
-                self._kinds.get(kind, {}).pop(identifier, None)
+                self._insert(json.loads(text), position)
+                returned.add(kind)
             else:
-                self._kinds.setdefault(kind, {})[identifier] = document
+                document.clear()
+                document.update(json.loads(text))
+        for kind in returned:
+            self._sort(kind)
+        for kind, identifier in self._before:
+            if kind in self._watched:
+                self._watched[kind].add(identifier)
         self._before = {}
 
     def close(self) -> None:
         if self._database is not None:
             self._database.close()
 
+    def _insert(self, document: Object, position: int | None = None) -> None:
+        kind, identifier = document["object"], document["id"]
+        if position is None:
+            self._last_position += 1
+            position = self._last_position
+        self._positions[(kind, identifier)] = position
+        self._kinds.setdefault(kind, {})[identifier] = document
+        for name, key_of in INDEXES.get(kind, {}).items():
+            key = key_of(document)
+            if key is not None:
+                self._indexes.setdefault((kind, name), {}).setdefault(key, {})[identifier] = document
+
+    def _delete(self, kind: str, identifier: str) -> None:
+        document = self._kinds[kind].pop(identifier)
+        del self._positions[(kind, identifier)]
+        for name, key_of in INDEXES.get(kind, {}).items():
+            key = key_of(document)
+            if key is not None:
+                found = self._indexes[(kind, name)]
+                found[key].pop(identifier)
+                if not found[key]:
+                    del found[key]
+
+    def _sort(self, kind: str) -> None:
+        """Put a kind in the order of its positions again, after documents came back."""
+        ordered = sorted(self._kinds[kind].items(), key=lambda entry: self._positions[(kind, entry[0])])
+        self._kinds[kind] = {}
+        for name in INDEXES.get(kind, {}):
+            self._indexes.pop((kind, name), None)
+        for identifier, document in ordered:
+            self._insert(document, self._positions[(kind, identifier)])
+
     def _remember(self, kind: str, identifier: str) -> None:
+        if kind in self._watched:
+            self._watched[kind].add(identifier)
         if (kind, identifier) not in self._before:
             document = self.get(kind, identifier)
-            self._before[(kind, identifier)] = None if document is None else copy.deepcopy(document)
+            known = None if document is None else (json.dumps(document), self._positions[(kind, identifier)])
+            self._before[(kind, identifier)] = known

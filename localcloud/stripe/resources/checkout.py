@@ -1,4 +1,4 @@
-"""/v1/checkout/sessions for subscriptions. There is no page: ``POST /_local/checkout/{id}/complete`` is the customer."""
+"""/v1/checkout/sessions for subscriptions. No page: ``POST /_local/checkout/{id}/complete`` plays the customer."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from localcloud.stripe.fields import merge_metadata
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
 from localcloud.stripe.resources import customers, payment_methods
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions.creation import create_subscription
 from localcloud.stripe.subscriptions.items import price_of
 
 KIND = "checkout.session"
 DAY = 86400
-_SUPPORTED = {
-    "mode", "line_items", "customer", "customer_email", "client_reference_id", "success_url", "cancel_url", "metadata",
-    "subscription_data", "expires_at", "payment_method_types", "payment_method_collection",
-}  # fmt: skip
 
 
-@route("POST", "/v1/checkout/sessions", "checkout.SessionCreateParams")
+@route(
+    "POST",
+    "/v1/checkout/sessions",
+    "checkout.SessionCreateParams",
+    "mode line_items.price line_items.price_data line_items.quantity customer customer_email "
+    "client_reference_id success_url cancel_url return_url ui_mode locale metadata "
+    "subscription_data.metadata subscription_data.trial_period_days subscription_data.trial_end "
+    "subscription_data.description subscription_data.trial_settings.end_behavior.missing_payment_method "
+    "expires_at payment_method_types payment_method_collection",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
-    for name in params:
-        if name not in _SUPPORTED:
-            raise invalid(f"This server does not implement the parameter {name}", param=name)
     if params.get("mode") != "subscription":
         raise invalid("This server has checkout sessions of mode subscription only", param="mode")
     if not params.get("line_items"):
@@ -84,7 +86,7 @@ def expire(account: Account, params: dict[str, Any], session: str) -> Object:
     return found
 
 
-@route("GET", "/v1/checkout/sessions", "checkout.SessionListParams")
+@route("GET", "/v1/checkout/sessions", "checkout.SessionListParams", f"{PAGING} created customer subscription status")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     def keep(session: Object) -> bool:
         return all(params.get(name) in (None, session[name]) for name in ("customer", "subscription", "status"))

@@ -5,19 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
+from localcloud.stripe.due import ENDED
 from localcloud.stripe.errors import invalid, no_such
 from localcloud.stripe.fields import assign, deleted, merge_metadata, none_if_empty
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
 from localcloud.stripe.resources.payment_methods import attach
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions.cancellation import cancel_now
 
-_PLAIN = ("address", "description", "email", "name", "phone", "shipping", "preferred_locales")
+_PLAIN = (
+    "address", "business_name", "description", "email", "individual_name", "name", "phone", "shipping",
+    "preferred_locales",
+)  # fmt: skip
 
 
-@route("POST", "/v1/customers", "CustomerCreateParams")
+@route(
+    "POST",
+    "/v1/customers",
+    "CustomerCreateParams",
+    "address balance business_name description email individual_name "
+    "invoice_settings.default_payment_method invoice_settings.footer invoice_settings.custom_fields "
+    "metadata name payment_method phone preferred_locales shipping tax_exempt test_clock",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
     clock = params.get("test_clock")
     if clock is not None:
@@ -28,6 +39,7 @@ def create(account: Account, params: dict[str, Any]) -> Object:
         "object": "customer",
         "address": None,
         "balance": params.get("balance", 0),
+        "business_name": None,
         "created": account.now(clock),
         "currency": None,
         "customer_account": None,
@@ -36,6 +48,7 @@ def create(account: Account, params: dict[str, Any]) -> Object:
         "description": None,
         "discount": None,
         "email": None,
+        "individual_name": None,
         "invoice_prefix": identifier[-8:].upper(),
         "invoice_settings": {
             "custom_fields": None,
@@ -91,7 +104,14 @@ def retrieve(account: Account, params: dict[str, Any], customer: str) -> Object:
     return deleted(found) if found.get("deleted") else found
 
 
-@route("POST", "/v1/customers/{customer}", "CustomerUpdateParams")
+@route(
+    "POST",
+    "/v1/customers/{customer}",
+    "CustomerUpdateParams",
+    "address balance business_name description email individual_name "
+    "invoice_settings.default_payment_method invoice_settings.footer invoice_settings.custom_fields "
+    "metadata name phone preferred_locales shipping tax_exempt",
+)
 def update(account: Account, params: dict[str, Any], customer: str) -> Object:
     found = live(account, customer)
     with account.updating(found):
@@ -108,15 +128,15 @@ def update(account: Account, params: dict[str, Any], customer: str) -> Object:
 @route("DELETE", "/v1/customers/{customer}", "CustomerDeleteParams")
 def delete(account: Account, params: dict[str, Any], customer: str) -> Object:
     found = live(account, customer)
-    for subscription in account.store.all("subscription"):
-        if subscription["customer"] == customer and subscription["status"] not in ("canceled", "incomplete_expired"):
+    for subscription in account.store.where("subscription", "customer", customer):
+        if subscription["status"] not in ENDED:
             cancel_now(account, subscription)
     account.emit("customer.deleted", found)
     account.store.edit(found)["deleted"] = True
     return deleted(found)
 
 
-@route("GET", "/v1/customers", "CustomerListParams")
+@route("GET", "/v1/customers", "CustomerListParams", f"{PAGING} created email test_clock")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     email, clock = params.get("email"), params.get("test_clock")
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.errors import invalid
+from localcloud.stripe.errors import invalid, no_such
 from localcloud.stripe.fields import deleted, merge_metadata
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions.entitlements import of_customer
 
 FEATURE = "entitlements.feature"
 
 
-@route("POST", "/v1/entitlements/features", "entitlements.FeatureCreateParams")
+@route("POST", "/v1/entitlements/features", "entitlements.FeatureCreateParams", "lookup_key name metadata")
 def create(account: Account, params: dict[str, Any]) -> Object:
     key = params["lookup_key"]
     if any(feature["lookup_key"] == key for feature in account.store.all(FEATURE)):
@@ -39,7 +39,7 @@ def retrieve(account: Account, params: dict[str, Any], feature: str) -> Object:
     return account.find(FEATURE, feature)
 
 
-@route("POST", "/v1/entitlements/features/{feature}", "entitlements.FeatureUpdateParams")
+@route("POST", "/v1/entitlements/features/{feature}", "entitlements.FeatureUpdateParams", "active name metadata")
 def update(account: Account, params: dict[str, Any], feature: str) -> Object:
     found = account.store.edit(account.find(FEATURE, feature))
     found["name"] = params.get("name", found["name"])
@@ -48,7 +48,7 @@ def update(account: Account, params: dict[str, Any], feature: str) -> Object:
     return found
 
 
-@route("GET", "/v1/entitlements/features", "entitlements.FeatureListParams")
+@route("GET", "/v1/entitlements/features", "entitlements.FeatureListParams", f"{PAGING} lookup_key archived")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     key, archived = params.get("lookup_key"), params.get("archived", False)
 
@@ -58,13 +58,13 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
     return page(account, FEATURE, params, "/v1/entitlements/features", keep)
 
 
-@route("POST", "/v1/products/{product}/features", "ProductFeatureCreateParams")
+@route("POST", "/v1/products/{product}/features", "ProductFeatureCreateParams", "entitlement_feature")
 def attach(account: Account, params: dict[str, Any], product: str) -> Object:
     """Reaches existing subscriptions with their next period, as in Stripe: no entitlement changes here."""
     account.find("product", product)
     feature = account.find(FEATURE, params["entitlement_feature"], param="entitlement_feature")
-    for link in account.store.all("product_feature"):
-        if link["_product"] == product and link["_feature"] == feature["id"]:
+    for link in account.store.where("product_feature", "product", product):
+        if link["_feature"] == feature["id"]:
             raise invalid("This feature is already attached to this product.", param="entitlement_feature")
     return account.store.add(
         {
@@ -78,7 +78,7 @@ def attach(account: Account, params: dict[str, Any], product: str) -> Object:
     )
 
 
-@route("GET", "/v1/products/{product}/features", "ProductFeatureListParams")
+@route("GET", "/v1/products/{product}/features", "ProductFeatureListParams", PAGING)
 def list_of_product(account: Account, params: dict[str, Any], product: str) -> Object:
     account.find("product", product)
     url = f"/v1/products/{product}/features"
@@ -88,11 +88,13 @@ def list_of_product(account: Account, params: dict[str, Any], product: str) -> O
 @route("DELETE", "/v1/products/{product}/features/{link}", "ProductFeatureDeleteParams")
 def detach(account: Account, params: dict[str, Any], product: str, link: str) -> Object:
     found = account.find("product_feature", link)
+    if found["_product"] != product:
+        raise no_such("product_feature", link)
     account.store.remove(found)
     return deleted(found)
 
 
-@route("GET", "/v1/entitlements/active_entitlements", "entitlements.ActiveEntitlementListParams")
+@route("GET", "/v1/entitlements/active_entitlements", "entitlements.ActiveEntitlementListParams", f"{PAGING} customer")
 def list_active(account: Account, params: dict[str, Any]) -> Object:
     account.find("customer", params["customer"], param="customer")
     documents = of_customer(account, params["customer"])

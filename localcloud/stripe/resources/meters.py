@@ -6,18 +6,23 @@ import re
 from typing import Any
 
 from localcloud.stripe.account import Account
+from localcloud.stripe.due import DAY
 from localcloud.stripe.errors import ApiError, invalid
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 
-DAY = 86400
 EARLIEST_S, LATEST_S = 35 * DAY, 300
 KIND = "billing.meter"
 
 
-@route("POST", "/v1/billing/meters", "billing.MeterCreateParams")
+@route(
+    "POST",
+    "/v1/billing/meters",
+    "billing.MeterCreateParams",
+    "customer_mapping default_aggregation display_name event_name event_time_window value_settings",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
     name = params["event_name"]
     if any(meter["event_name"] == name and meter["status"] == "active" for meter in account.store.all(KIND)):
@@ -48,7 +53,7 @@ def retrieve(account: Account, params: dict[str, Any], meter: str) -> Object:
     return account.find(KIND, meter)
 
 
-@route("POST", "/v1/billing/meters/{meter}", "billing.MeterUpdateParams")
+@route("POST", "/v1/billing/meters/{meter}", "billing.MeterUpdateParams", "display_name")
 def update(account: Account, params: dict[str, Any], meter: str) -> Object:
     found = account.store.edit(account.find(KIND, meter))
     found["display_name"] = params.get("display_name", found["display_name"])
@@ -72,13 +77,13 @@ def reactivate(account: Account, params: dict[str, Any], meter: str) -> Object:
     return found
 
 
-@route("GET", "/v1/billing/meters", "billing.MeterListParams")
+@route("GET", "/v1/billing/meters", "billing.MeterListParams", f"{PAGING} status")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     status = params.get("status")
     return page(account, KIND, params, "/v1/billing/meters", lambda meter: status in (None, meter["status"]))
 
 
-@route("POST", "/v1/billing/meter_events", "billing.MeterEventCreateParams")
+@route("POST", "/v1/billing/meter_events", "billing.MeterEventCreateParams", "event_name identifier payload timestamp")
 def create_event(account: Account, params: dict[str, Any]) -> Object:
     """Identifiers are unique (Stripe: over at least 24 hours); timestamps lie 35 days back to 5 minutes ahead."""
     meter = next(

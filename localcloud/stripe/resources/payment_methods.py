@@ -6,11 +6,11 @@ from typing import Any
 
 from localcloud.stripe.account import Account
 from localcloud.stripe.cards import TEST_CARDS, Card, card_of
-from localcloud.stripe.errors import declined, invalid
+from localcloud.stripe.errors import declined, invalid, missing_param, no_such
 from localcloud.stripe.fields import merge_metadata
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 
 _TOKENS = {"tok_visa": "pm_card_visa", "tok_chargeCustomerFail": "pm_card_chargeCustomerFail"}
@@ -80,7 +80,12 @@ def attach(account: Account, identifier: str, customer: Object, *, param: str = 
     return method
 
 
-@route("POST", "/v1/payment_methods", "PaymentMethodCreateParams")
+@route(
+    "POST",
+    "/v1/payment_methods",
+    "PaymentMethodCreateParams",
+    "type card.token billing_details metadata allow_redisplay",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
     if params.get("type", "card") != "card":
         raise invalid("This server has payment methods of type card only", param="type")
@@ -101,9 +106,13 @@ def retrieve(account: Account, params: dict[str, Any], method: str) -> Object:
     return account.find("payment_method", method)
 
 
-@route("POST", "/v1/payment_methods/{method}/attach", "PaymentMethodAttachParams")
+@route("POST", "/v1/payment_methods/{method}/attach", "PaymentMethodAttachParams", "customer")
 def attach_to(account: Account, params: dict[str, Any], method: str) -> Object:
+    if "customer" not in params:
+        raise missing_param("customer")
     customer = account.find("customer", params["customer"], param="customer")
+    if customer.get("deleted"):
+        raise no_such("customer", customer["id"], param="customer", status=400)
     return attach(account, method, customer, param="id")
 
 
@@ -124,7 +133,7 @@ def detach(account: Account, params: dict[str, Any], method: str) -> Object:
     return found
 
 
-@route("GET", "/v1/payment_methods", "PaymentMethodListParams")
+@route("GET", "/v1/payment_methods", "PaymentMethodListParams", f"{PAGING} customer type")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     customer, kind = params.get("customer"), params.get("type")
 
@@ -134,7 +143,7 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
     return page(account, "payment_method", params, "/v1/payment_methods", keep)
 
 
-@route("GET", "/v1/customers/{customer}/payment_methods", "CustomerPaymentMethodListParams")
+@route("GET", "/v1/customers/{customer}/payment_methods", "CustomerPaymentMethodListParams", f"{PAGING} type")
 def list_of_customer(account: Account, params: dict[str, Any], customer: str) -> Object:
     account.find("customer", customer)
     url = f"/v1/customers/{customer}/payment_methods"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
+from localcloud.stripe.errors import missing_param
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.resources import customers
 from localcloud.stripe.routing import route
@@ -13,9 +14,11 @@ from localcloud.stripe.store import Object
 KIND = "billing_portal.session"
 
 
-@route("POST", "/v1/billing_portal/sessions", "billing_portal.SessionCreateParams")
+@route("POST", "/v1/billing_portal/sessions", "billing_portal.SessionCreateParams", "customer return_url locale")
 def create(account: Account, params: dict[str, Any]) -> Object:
-    customer = customers.live(account, params.get("customer", ""), param="customer")
+    if "customer" not in params:
+        raise missing_param("customer")
+    customer = customers.live(account, params["customer"], param="customer")
     identifier = new_id(KIND)
     return account.store.add(
         {

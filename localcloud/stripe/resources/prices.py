@@ -10,13 +10,20 @@ from localcloud.stripe.errors import invalid, missing_param
 from localcloud.stripe.fields import assign, merge_metadata
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 
 _LONGEST = {"day": 1095, "week": 156, "month": 36, "year": 3}
 
 
-@route("POST", "/v1/prices", "PriceCreateParams")
+@route(
+    "POST",
+    "/v1/prices",
+    "PriceCreateParams",
+    "active billing_scheme currency lookup_key metadata nickname product product_data recurring.interval "
+    "recurring.interval_count recurring.usage_type recurring.meter tax_behavior transfer_lookup_key "
+    "transform_quantity unit_amount unit_amount_decimal",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
     if params.get("billing_scheme", "per_unit") != "per_unit" or "tiers" in params or "custom_unit_amount" in params:
         raise invalid(
@@ -127,7 +134,12 @@ def retrieve(account: Account, params: dict[str, Any], price: str) -> Object:
     return account.find("price", price)
 
 
-@route("POST", "/v1/prices/{price}", "PriceUpdateParams")
+@route(
+    "POST",
+    "/v1/prices/{price}",
+    "PriceUpdateParams",
+    "active lookup_key metadata nickname tax_behavior transfer_lookup_key",
+)
 def update(account: Account, params: dict[str, Any], price: str) -> Object:
     found = account.find("price", price)
     with account.updating(found):
@@ -137,7 +149,7 @@ def update(account: Account, params: dict[str, Any], price: str) -> Object:
     return found
 
 
-@route("GET", "/v1/prices", "PriceListParams")
+@route("GET", "/v1/prices", "PriceListParams", f"{PAGING} created active currency lookup_keys product recurring type")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     keys = params.get("lookup_keys")
     if keys is not None and len(keys) > 10:

@@ -11,13 +11,21 @@ from localcloud.stripe.fields import assign, deleted, merge_metadata
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
 from localcloud.stripe.resources import prices
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 
 _PLAIN = ("description", "package_dimensions", "shippable", "statement_descriptor", "tax_code", "unit_label", "url")
 
 
-@route("POST", "/v1/products", "ProductCreateParams")
+@route(
+    "POST",
+    "/v1/products",
+    "ProductCreateParams",
+    "active default_price_data.currency default_price_data.unit_amount "
+    "default_price_data.unit_amount_decimal default_price_data.recurring default_price_data.metadata "
+    "default_price_data.tax_behavior description id images marketing_features metadata name "
+    "package_dimensions shippable statement_descriptor tax_code type unit_label url",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
     identifier = params.get("id") or new_id("product")
     if account.store.get("product", identifier) is not None:
@@ -60,7 +68,13 @@ def retrieve(account: Account, params: dict[str, Any], product: str) -> Object:
     return account.find("product", product)
 
 
-@route("POST", "/v1/products/{product}", "ProductUpdateParams")
+@route(
+    "POST",
+    "/v1/products/{product}",
+    "ProductUpdateParams",
+    "active default_price description images marketing_features metadata name package_dimensions "
+    "shippable statement_descriptor tax_code unit_label url",
+)
 def update(account: Account, params: dict[str, Any], product: str) -> Object:
     found = account.find("product", product)
     with account.updating(found):
@@ -86,7 +100,7 @@ def delete(account: Account, params: dict[str, Any], product: str) -> Object:
     return deleted(found)
 
 
-@route("GET", "/v1/products", "ProductListParams")
+@route("GET", "/v1/products", "ProductListParams", f"{PAGING} created active ids shippable type url")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     def keep(product: Object) -> bool:
         return (

@@ -7,7 +7,7 @@ from typing import Any
 from localcloud.stripe.account import Account
 from localcloud.stripe.errors import no_such
 from localcloud.stripe.lists import page
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions.change import update_subscription
 
@@ -32,7 +32,12 @@ def retrieve(account: Account, params: dict[str, Any], item: str) -> Object:
     return _find(account, item)[1]
 
 
-@route("POST", "/v1/subscription_items", "SubscriptionItemCreateParams")
+@route(
+    "POST",
+    "/v1/subscription_items",
+    "SubscriptionItemCreateParams",
+    "subscription price price_data quantity metadata proration_behavior proration_date payment_behavior",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
     subscription = account.find("subscription", params.pop("subscription"), param="subscription")
     wide, own = _split(params)
@@ -41,7 +46,12 @@ def create(account: Account, params: dict[str, Any]) -> Object:
     return created
 
 
-@route("POST", "/v1/subscription_items/{item}", "SubscriptionItemUpdateParams")
+@route(
+    "POST",
+    "/v1/subscription_items/{item}",
+    "SubscriptionItemUpdateParams",
+    "price price_data quantity metadata proration_behavior proration_date payment_behavior off_session",
+)
 def update(account: Account, params: dict[str, Any], item: str) -> Object:
     subscription, _ = _find(account, item)
     wide, own = _split(params)
@@ -49,7 +59,12 @@ def update(account: Account, params: dict[str, Any], item: str) -> Object:
     return _find(account, item)[1]
 
 
-@route("DELETE", "/v1/subscription_items/{item}", "SubscriptionItemDeleteParams")
+@route(
+    "DELETE",
+    "/v1/subscription_items/{item}",
+    "SubscriptionItemDeleteParams",
+    "proration_behavior proration_date payment_behavior clear_usage",
+)
 def delete(account: Account, params: dict[str, Any], item: str) -> Object:
     subscription, _ = _find(account, item)
     wide, _ = _split(params)
@@ -57,7 +72,7 @@ def delete(account: Account, params: dict[str, Any], item: str) -> Object:
     return {"id": item, "object": "subscription_item", "deleted": True}
 
 
-@route("GET", "/v1/subscription_items", "SubscriptionItemListParams")
+@route("GET", "/v1/subscription_items", "SubscriptionItemListParams", f"{PAGING} subscription")
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     subscription = account.find("subscription", params["subscription"], param="subscription")
     items = list(reversed(subscription["items"]["data"]))  # shown in the order of the subscription

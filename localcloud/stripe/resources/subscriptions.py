@@ -5,39 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.errors import invalid, no_such
+from localcloud.stripe.due import ENDED
+from localcloud.stripe.errors import invalid, missing_param, no_such
 from localcloud.stripe.lists import page
 from localcloud.stripe.resources import customers
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
-from localcloud.stripe.subscriptions import change, entitlements, invoices
-from localcloud.stripe.subscriptions.cancellation import ENDED, cancel_now
+from localcloud.stripe.subscriptions import change, invoices, pausing
+from localcloud.stripe.subscriptions.cancellation import cancel_now
 from localcloud.stripe.subscriptions.creation import create_subscription
 from localcloud.stripe.subscriptions.items import prorations
-from localcloud.stripe.subscriptions.lifecycle import UPDATED, collect, cycle_lines, start_cycle, take_pending_lines
-
-#: Parameters the API has and this server doesn't act on: refused, never silently ignored.
-UNSUPPORTED = (
-    "add_invoice_items", "application_fee_percent", "automatic_tax", "backdate_start_date",
-    "billing_cycle_anchor_config", "billing_schedules", "billing_thresholds", "currency_options",
-    "customer_account", "default_source", "default_tax_rates", "discounts", "managed_payments", "on_behalf_of",
-    "pending_invoice_item_interval", "transfer_data", "trial_from_plan",
-)  # fmt: skip
+from localcloud.stripe.subscriptions.lifecycle import take_pending_lines
 
 
-def _refuse_unsupported(params: dict[str, Any]) -> None:
-    for name in UNSUPPORTED:
-        if params.get(name):
-            raise invalid(f"This server does not implement the parameter {name}", param=name)
-
-
-@route("POST", "/v1/subscriptions", "SubscriptionCreateParams")
+@route(
+    "POST",
+    "/v1/subscriptions",
+    "SubscriptionCreateParams",
+    "billing_cycle_anchor billing_mode.type billing_mode.flexible.proration_discounts cancel_at "
+    "cancel_at_period_end collection_method currency customer days_until_due default_payment_method "
+    "description items.price items.price_data items.quantity items.metadata metadata off_session "
+    "payment_behavior payment_settings.payment_method_types payment_settings.save_default_payment_method "
+    "proration_behavior trial_end trial_period_days trial_settings.end_behavior.missing_payment_method",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
-    _refuse_unsupported(params)
-    customer = customers.live(account, params["customer"], param="customer") if "customer" in params else None
-    if customer is None:
-        raise invalid("Missing required param: customer.", param="customer", code="parameter_missing")
-    return create_subscription(account, customer, params)
+    if "customer" not in params:
+        raise missing_param("customer")
+    if params.get("payment_behavior") == "pending_if_incomplete":
+        raise invalid("`pending_if_incomplete` is for updates of subscriptions only.", param="payment_behavior")
+    return create_subscription(account, customers.live(account, params["customer"], param="customer"), params)
 
 
 @route("GET", "/v1/subscriptions/{subscription}", "SubscriptionRetrieveParams")
@@ -45,15 +41,25 @@ def retrieve(account: Account, params: dict[str, Any], subscription: str) -> Obj
     return account.find("subscription", subscription)
 
 
-@route("POST", "/v1/subscriptions/{subscription}", "SubscriptionUpdateParams")
+@route(
+    "POST",
+    "/v1/subscriptions/{subscription}",
+    "SubscriptionUpdateParams",
+    "billing_cycle_anchor.type cancel_at cancel_at_period_end cancellation_details collection_method "
+    "days_until_due default_payment_method description items.id items.price items.price_data "
+    "items.quantity items.metadata items.deleted metadata off_session pause_collection payment_behavior "
+    "payment_settings.payment_method_types payment_settings.save_default_payment_method "
+    "proration_behavior proration_date trial_end trial_settings.end_behavior.missing_payment_method",
+)
 def update(account: Account, params: dict[str, Any], subscription: str) -> Object:
-    _refuse_unsupported(params)
     found = account.find("subscription", subscription)
     change.update_subscription(account, found, params)
     return found
 
 
-@route("DELETE", "/v1/subscriptions/{subscription}", "SubscriptionCancelParams")
+@route(
+    "DELETE", "/v1/subscriptions/{subscription}", "SubscriptionCancelParams", "cancellation_details invoice_now prorate"
+)
 def cancel(account: Account, params: dict[str, Any], subscription: str) -> Object:
     found = account.find("subscription", subscription)
     if found["status"] in ENDED:
@@ -78,29 +84,39 @@ def cancel(account: Account, params: dict[str, Any], subscription: str) -> Objec
     return found
 
 
-@route("POST", "/v1/subscriptions/{subscription}/resume", "SubscriptionResumeParams")
+@route(
+    "POST",
+    "/v1/subscriptions/{subscription}/resume",
+    "SubscriptionResumeParams",
+    "billing_cycle_anchor.type payment_behavior proration_behavior",
+)
 def resume(account: Account, params: dict[str, Any], subscription: str) -> Object:
     found = account.find("subscription", subscription)
-    if found["status"] != "paused":
-        raise invalid("Only subscriptions with status `paused` can be resumed.", param="id")
-    now = account.now(found["test_clock"])
-    with account.updating(found, UPDATED):
-        if params.get("billing_cycle_anchor", "now") == "now":
-            start_cycle(account, found, now)
-        found["status"] = "active"
-        lines = cycle_lines(account, found, found["items"]["data"])
-        invoice = invoices.draft(account, found, lines, "subscription_update", (now, now))
-    account.emit("customer.subscription.resumed", found)
-    invoices.finalize(account, invoice)
-    if invoice["status"] == "open" and not collect(account, invoice):
-        with account.updating(found, UPDATED):
-            found["status"] = "past_due"
-    entitlements.refresh(account, found["customer"])
+    pausing.resume(account, found, params)
     return found
 
 
-@route("GET", "/v1/subscriptions", "SubscriptionListParams")
+@route(
+    "POST",
+    "/v1/subscriptions/{subscription}/pause",
+    "SubscriptionPauseParams",
+    "type invoicing_behavior bill_for.outstanding_usage_through.type bill_for.unused_time_from.type",
+)
+def pause(account: Account, params: dict[str, Any], subscription: str) -> Object:
+    found = account.find("subscription", subscription)
+    pausing.pause(account, found, params)
+    return found
+
+
+@route(
+    "GET",
+    "/v1/subscriptions",
+    "SubscriptionListParams",
+    f"{PAGING} created collection_method current_period_end current_period_start customer price status test_clock",
+)
 def list_all(account: Account, params: dict[str, Any]) -> Object:
+    if "customer" in params:
+        account.find("customer", params["customer"], param="customer")
     status = params.get("status")
     price = params.get("price")
 
@@ -108,16 +124,15 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
         if status == "all":
             return True
         if status == "ended":
-            return subscription["status"] in ENDED
+            return str(subscription["status"]) in ENDED
         if status is None:
-            return subscription["status"] != "canceled"
+            return bool(subscription["status"] != "canceled")
         return bool(subscription["status"] == status)
 
     def keep(subscription: Object) -> bool:
         items = subscription["items"]["data"]
         return bool(
             wanted(subscription)
-            and params.get("customer") in (None, subscription["customer"])
             and params.get("collection_method") in (None, subscription["collection_method"])
             and ("test_clock" not in params or subscription["test_clock"] == params["test_clock"])
             and (price is None or any(item["price"] == price for item in items))
@@ -125,7 +140,10 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
             and _in_range(params.get("current_period_start"), [item["current_period_start"] for item in items])
         )
 
-    return page(account, "subscription", params, "/v1/subscriptions", keep)
+    documents = None
+    if "customer" in params:
+        documents = account.store.where("subscription", "customer", params["customer"])
+    return page(account, "subscription", params, "/v1/subscriptions", keep, documents=documents)
 
 
 def _in_range(given: Any, values: list[int]) -> bool:
@@ -134,9 +152,11 @@ def _in_range(given: Any, values: list[int]) -> bool:
     if isinstance(given, int):
         return given in values
     return any(
-        value > given.get("gt", value - 1)
-        and value >= given.get("gte", value)
-        and value < given.get("lt", value + 1)
-        and value <= given.get("lte", value)
+        bool(
+            value > given.get("gt", value - 1)
+            and value >= given.get("gte", value)
+            and value < given.get("lt", value + 1)
+            and value <= given.get("lte", value)
+        )
         for value in values
     )

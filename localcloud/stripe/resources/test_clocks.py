@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
+from localcloud.stripe.due import DAY
 from localcloud.stripe.errors import invalid
 from localcloud.stripe.fields import deleted
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions import schedule
 
 KIND = "test_helpers.test_clock"
-DAY = 86400
 
 
-@route("POST", "/v1/test_helpers/test_clocks", "test_helpers.TestClockCreateParams")
+@route("POST", "/v1/test_helpers/test_clocks", "test_helpers.TestClockCreateParams", "frozen_time name")
 def create(account: Account, params: dict[str, Any]) -> Object:
     now = account.now()
     clock = account.store.add(
@@ -42,7 +42,7 @@ def retrieve(account: Account, params: dict[str, Any], clock: str) -> Object:
     return account.find(KIND, clock)
 
 
-@route("POST", "/v1/test_helpers/test_clocks/{clock}/advance", "test_helpers.TestClockAdvanceParams")
+@route("POST", "/v1/test_helpers/test_clocks/{clock}/advance", "test_helpers.TestClockAdvanceParams", "frozen_time")
 def advance(account: Account, params: dict[str, Any], clock: str) -> Object:
     """Done before it answers: the clock is ``ready`` at once (Stripe's is ``advancing`` for a while)."""
     found = account.store.edit(account.find(KIND, clock))
@@ -50,11 +50,7 @@ def advance(account: Account, params: dict[str, Any], clock: str) -> Object:
     if target <= found["frozen_time"]:
         raise invalid("The test clock's frozen time must be advanced to a later time.", param="frozen_time")
 
-    def move(moment: int) -> None:
-        found["frozen_time"] = max(found["frozen_time"], moment)
-
-    schedule.run_due(account, clock, target, move)
-    move(target)
+    schedule.run_clock(account, found, target)
     account.emit("test_helpers.test_clock.ready", found)
     return found
 
@@ -63,15 +59,20 @@ def advance(account: Account, params: dict[str, Any], clock: str) -> Object:
 def delete(account: Account, params: dict[str, Any], clock: str) -> Object:
     """Deletes the clock's customers and their subscriptions with it."""
     found = account.find(KIND, clock)
-    for kind in ("subscription", "invoice", "customer"):
-        for document in account.store.all(kind):
-            if document["test_clock"] == clock:
+    for customer in [customer for customer in account.store.all("customer") if customer["test_clock"] == clock]:
+        for subscription in account.store.where("subscription", "customer", customer["id"]):
+            for line in account.store.where("_pending_line", "subscription", subscription["id"]):
+                account.store.remove(line)
+            account.store.remove(subscription)
+        for kind in ("invoice", "entitlements.active_entitlement", "billing.meter_event"):
+            for document in account.store.where(kind, "customer", customer["id"]):
                 account.store.remove(document)
+        account.store.remove(customer)
     account.emit("test_helpers.test_clock.deleted", found)
     account.store.remove(found)
     return deleted(found)
 
 
-@route("GET", "/v1/test_helpers/test_clocks", "test_helpers.TestClockListParams")
+@route("GET", "/v1/test_helpers/test_clocks", "test_helpers.TestClockListParams", PAGING)
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     return page(account, KIND, params, "/v1/test_helpers/test_clocks")

@@ -11,14 +11,17 @@ from localcloud.stripe.errors import invalid
 from localcloud.stripe.fields import assign, deleted, merge_metadata
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
-from localcloud.stripe.routing import route
+from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 
 
-@route("POST", "/v1/webhook_endpoints", "WebhookEndpointCreateParams")
+@route(
+    "POST",
+    "/v1/webhook_endpoints",
+    "WebhookEndpointCreateParams",
+    "api_version description enabled_events metadata url",
+)
 def create(account: Account, params: dict[str, Any]) -> Object:
-    if params.get("connect"):
-        raise invalid("This server has no connected accounts", param="connect")
     version = params.get("api_version")
     if version not in (None, API_VERSION):
         raise invalid(f"This server renders events in API version {API_VERSION} only", param="api_version")
@@ -63,7 +66,12 @@ def retrieve(account: Account, params: dict[str, Any], endpoint: str) -> Object:
     return account.find("webhook_endpoint", endpoint, noun="webhook endpoint")
 
 
-@route("POST", "/v1/webhook_endpoints/{endpoint}", "WebhookEndpointUpdateParams")
+@route(
+    "POST",
+    "/v1/webhook_endpoints/{endpoint}",
+    "WebhookEndpointUpdateParams",
+    "description disabled enabled_events metadata url",
+)
 def update(account: Account, params: dict[str, Any], endpoint: str) -> Object:
     found = account.store.edit(account.find("webhook_endpoint", endpoint, noun="webhook endpoint"))
     assign(found, params, "description", "enabled_events")
@@ -79,12 +87,13 @@ def update(account: Account, params: dict[str, Any], endpoint: str) -> Object:
 def delete(account: Account, params: dict[str, Any], endpoint: str) -> Object:
     found = account.find("webhook_endpoint", endpoint, noun="webhook endpoint")
     account.store.remove(found)
+    account.store.remove(account.find("_endpoint_secret", endpoint))
     for record in account.store.all("_delivery"):
-        if record["endpoint"] == endpoint and record["state"] == "pending":
-            account.store.edit(record)["state"] = "failed"
+        if record["endpoint"] == endpoint:
+            account.store.remove(record)
     return deleted(found)
 
 
-@route("GET", "/v1/webhook_endpoints", "WebhookEndpointListParams")
+@route("GET", "/v1/webhook_endpoints", "WebhookEndpointListParams", PAGING)
 def list_all(account: Account, params: dict[str, Any]) -> Object:
     return page(account, "webhook_endpoint", params, "/v1/webhook_endpoints")

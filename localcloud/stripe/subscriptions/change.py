@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.errors import invalid
+from localcloud.stripe.due import ENDED
+from localcloud.stripe.errors import declined, invalid, not_implemented
 from localcloud.stripe.fields import assign, merge_metadata, none_if_empty
-from localcloud.stripe.store import Object
+from localcloud.stripe.store import Object, copy_of
 from localcloud.stripe.subscriptions import entitlements, invoices
-from localcloud.stripe.subscriptions.cancellation import ENDED
+from localcloud.stripe.subscriptions.cancellation import plan_cancellation
 from localcloud.stripe.subscriptions.items import apply_changes, join_cycle, keep_for_next_invoice, prorations
-from localcloud.stripe.subscriptions.lifecycle import UPDATED, collect, cycle_lines, start_cycle, take_pending_lines
+from localcloud.stripe.subscriptions.lifecycle import (
+    UPDATED,
+    collect,
+    cycle_lines,
+    set_status,
+    start_cycle,
+    take_pending_lines,
+)
+from localcloud.stripe.subscriptions.trials import check_trial_end
 
 
 def update_subscription(account: Account, subscription: Object, params: dict[str, Any]) -> None:
@@ -21,29 +29,41 @@ def update_subscription(account: Account, subscription: Object, params: dict[str
         allowed = {"metadata", "cancellation_details"}
         if set(params) - allowed:
             raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
+    if params.get("payment_behavior") == "pending_if_incomplete":
+        raise not_implemented("payment_behavior")
     now = account.now(subscription["test_clock"])
-    before = copy.deepcopy(subscription["items"]["data"])
+    before = copy_of(subscription["items"]["data"])
     was_trialing = subscription["status"] == "trialing"
     invoice: Object | None = None
     with account.updating(subscription, UPDATED):
         _plain(account, subscription, params)
-        _cancellation(subscription, params, now)
         _pause(subscription, params)
         _trial(account, subscription, params, now)
         if "items" in params:
             apply_changes(account, subscription, params["items"], now)
             _periods(account, subscription, before, params, now)
-        elif params.get("billing_cycle_anchor") == "now":
+        elif _restarts(params):
             start_cycle(account, subscription, now)
+        plan_cancellation(subscription, params, now)
         invoice = _bill(account, subscription, before, params, now, was_trialing)
     entitlements.refresh(account, subscription["customer"])
     if invoice is not None:
-        invoices.finalize(account, invoice)
-        if invoice["status"] == "open" and subscription["collection_method"] == "charge_automatically":
-            paid = collect(account, invoice)
-            if not paid and subscription["status"] == "active":
-                with account.updating(subscription, UPDATED):
-                    subscription["status"] = "past_due"
+        _collect(account, subscription, invoice, params.get("payment_behavior", "allow_incomplete"))
+
+
+def _collect(account: Account, subscription: Object, invoice: Object, behavior: str) -> None:
+    invoices.finalize(account, invoice)
+    if invoice["status"] != "open" or subscription["collection_method"] != "charge_automatically":
+        return
+    if behavior == "default_incomplete":  # the caller's customer is to confirm the payment
+        if subscription["status"] == "active":
+            set_status(account, subscription, "past_due")
+    elif not collect(account, invoice) and behavior == "error_if_incomplete":
+        raise declined()
+
+
+def _restarts(params: dict[str, Any]) -> bool:
+    return (params.get("billing_cycle_anchor") or {}).get("type") == "now"
 
 
 def _plain(account: Account, subscription: Object, params: dict[str, Any]) -> None:
@@ -62,31 +82,10 @@ def _plain(account: Account, subscription: Object, params: dict[str, Any]) -> No
     behavior = ((params.get("trial_settings") or {}).get("end_behavior") or {}).get("missing_payment_method")
     if behavior:
         subscription["trial_settings"]["end_behavior"]["missing_payment_method"] = behavior
+    subscription["payment_settings"].update(params.get("payment_settings") or {})
     subscription["metadata"] = merge_metadata(subscription["metadata"], params.get("metadata"))
     for name, value in (params.get("cancellation_details") or {}).items():
         subscription["cancellation_details"][name] = none_if_empty(value)
-
-
-def _cancellation(subscription: Object, params: dict[str, Any], now: int) -> None:
-    if "cancel_at" in params and params.get("cancel_at_period_end"):
-        raise invalid("You cannot set both cancel_at and cancel_at_period_end.", param="cancel_at")
-    ends = [item["current_period_end"] for item in subscription["items"]["data"]]
-    if "cancel_at_period_end" in params:
-        wanted = params["cancel_at_period_end"]
-        subscription["cancel_at_period_end"] = wanted
-        subscription["cancel_at"] = min(ends) if wanted else None
-    if "cancel_at" in params:
-        value = none_if_empty(params["cancel_at"])
-        if value in ("min_period_end", "max_period_end"):
-            value = min(ends) if value == "min_period_end" else max(ends)
-        if value is not None and value <= now:
-            raise invalid("`cancel_at` must be a timestamp in the future", param="cancel_at")
-        subscription["cancel_at"] = value
-        subscription["cancel_at_period_end"] = False
-    if "cancel_at" in params or "cancel_at_period_end" in params:
-        leaving = subscription["cancel_at"] is not None
-        subscription["canceled_at"] = now if leaving else None
-        subscription["cancellation_details"]["reason"] = "cancellation_requested" if leaving else None
 
 
 def _pause(subscription: Object, params: dict[str, Any]) -> None:
@@ -107,11 +106,8 @@ def _trial(account: Account, subscription: Object, params: dict[str, Any], now: 
             subscription.update(status="active", trial_end=now)
             start_cycle(account, subscription, now)
         return
-    if end <= now:
-        raise invalid("Trial end must be in the future: use `now` to end the trial now", param="trial_end")
-    notice = account.store.get("_trial_notice", subscription["id"])
-    if notice is not None:
-        account.store.remove(notice)
+    check_trial_end(end, now)
+    subscription["_trial_noticed"] = False
     subscription.update(
         status="trialing",
         trial_start=subscription["trial_start"] or now,
@@ -130,7 +126,7 @@ def _periods(account: Account, subscription: Object, before: list[Object], param
             item["current_period_end"] = subscription["trial_end"]
         return
     intervals = {_interval(account, item) for item in before}
-    if params.get("billing_cycle_anchor") == "now" or any(_interval(account, item) not in intervals for item in items):
+    if _restarts(params) or any(_interval(account, item) not in intervals for item in items):
         start_cycle(account, subscription, now)
         return
     known = {item["id"] for item in before}
@@ -156,12 +152,13 @@ def _bill(
     if subscription["status"] in (*ENDED, "trialing", "paused", "incomplete"):
         return None
     behavior = params.get("proration_behavior", "create_prorations")
+    moment = _proration_date(params, before, now)
     restarted = was_trialing or (
         subscription["billing_cycle_anchor"] == now and min(item["current_period_start"] for item in before) != now
     )
     lines: list[Object] = []
     if behavior != "none" and not was_trialing:
-        lines = prorations(account, subscription, before, now)
+        lines = prorations(account, subscription, before, moment)
         if restarted:  # the new cycle is billed whole: only the credit for the old one remains
             lines = [entry for entry in lines if entry["amount"] < 0]
     if restarted:
@@ -173,3 +170,12 @@ def _bill(
         return invoices.draft(account, subscription, lines, "subscription_update", (now, now))
     keep_for_next_invoice(account, subscription, lines)
     return None
+
+
+def _proration_date(params: dict[str, Any], before: list[Object], now: int) -> int:
+    moment = int(params.get("proration_date", now))
+    start = min(item["current_period_start"] for item in before)
+    end = max(item["current_period_end"] for item in before)
+    if moment != now and not start <= moment <= end:
+        raise invalid("proration_date must lie in the current period.", param="proration_date")
+    return moment

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.errors import ApiError, invalid
+from localcloud.stripe.due import HOUR, TRIAL_NOTICE_S
+from localcloud.stripe.errors import declined, invalid
 from localcloud.stripe.fields import merge_metadata
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions import entitlements, invoices
+from localcloud.stripe.subscriptions.cancellation import plan_cancellation
 from localcloud.stripe.subscriptions.items import check, join_cycle, new_item
 from localcloud.stripe.subscriptions.lifecycle import UPDATED, cycle_lines, start_cycle
-
-DAY = 86400
-MAX_TRIAL_DAYS = 730
+from localcloud.stripe.subscriptions.periods import add_interval
+from localcloud.stripe.subscriptions.trials import trial_end_of
 
 
 def create_subscription(account: Account, customer: Object, params: dict[str, Any]) -> Object:
@@ -25,13 +26,13 @@ def create_subscription(account: Account, customer: Object, params: dict[str, An
         new_item(account, given, identifier, now, f"items[{index}]")
         for index, given in enumerate(params.get("items") or [])
     ]
-    currency = check(account, items, customer["currency"])
-    trial_end = _trial_end(params, now)
+    currency = check(account, items, params.get("currency", customer["currency"]))
+    trial_end = trial_end_of(params, now)
     subscription = _document(account, customer, params, identifier, items, currency, now)
     account.store.add(subscription)
     anchor = params.get("billing_cycle_anchor")
-    if anchor is not None and anchor < now:
-        raise invalid("billing_cycle_anchor must be in the future", param="billing_cycle_anchor")
+    if anchor is not None:
+        _check_anchor(account, items, anchor, now)
     if trial_end is not None:
         subscription.update(status="trialing", trial_start=now, trial_end=trial_end, billing_cycle_anchor=trial_end)
         for item in items:
@@ -42,6 +43,7 @@ def create_subscription(account: Account, customer: Object, params: dict[str, An
             join_cycle(account, subscription, item, now)
     else:
         start_cycle(account, subscription, now)
+    plan_cancellation(subscription, params, now)
     _first_invoice(account, subscription, params, now)
     return subscription
 
@@ -65,12 +67,13 @@ def _document(
                 param="default_payment_method",
                 code="resource_missing",
             )
-    mode = (params.get("billing_mode") or {}).get("type", "flexible")
+    billing = params.get("billing_mode") or {}
+    mode = billing.get("type", "flexible")
+    discounts = (billing.get("flexible") or {}).get("proration_discounts", "included")
     behavior = ((params.get("trial_settings") or {}).get("end_behavior") or {}).get("missing_payment_method")
     collection = params.get("collection_method", "charge_automatically")
     if collection == "send_invoice" and "days_until_due" not in params:
         raise invalid("You must specify `days_until_due` when using `collection_method=send_invoice`.")
-    cancel_at = params.get("cancel_at")
     return {
         "id": identifier,
         "object": "subscription",
@@ -80,14 +83,14 @@ def _document(
         "billing_cycle_anchor": now,
         "billing_cycle_anchor_config": None,
         "billing_mode": {
-            "flexible": {"proration_discounts": "included"} if mode == "flexible" else None,
+            "flexible": {"proration_discounts": discounts} if mode == "flexible" else None,
             "type": mode,
         },
         "billing_schedules": [],
         "billing_thresholds": None,
-        "cancel_at": cancel_at if isinstance(cancel_at, int) else None,
-        "cancel_at_period_end": params.get("cancel_at_period_end", False),
-        "canceled_at": now if params.get("cancel_at_period_end") or cancel_at else None,
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
         "cancellation_details": {"comment": None, "feedback": None, "feedback_option": None, "reason": None},
         "collection_method": collection,
         "created": now,
@@ -125,13 +128,16 @@ def _document(
             "payment_method_options": None,
             "payment_method_types": None,
             "save_default_payment_method": "off",
+            **(params.get("payment_settings") or {}),
         },
         "pending_invoice_item_interval": None,
         "pending_setup_intent": None,
         "pending_update": None,
+        "presentment_details": None,
         "schedule": None,
         "start_date": now,
         "status": "incomplete",
+        "status_details": None,
         "test_clock": customer["test_clock"],
         "transfer_data": None,
         "trial_end": None,
@@ -140,28 +146,48 @@ def _document(
     }
 
 
-def _trial_end(params: dict[str, Any], now: int) -> int | None:
-    if "trial_end" in params and "trial_period_days" in params:
-        raise invalid("You cannot set both trial_end and trial_period_days.", param="trial_end")
-    if "trial_period_days" in params:
-        days = params["trial_period_days"]
-        if not 0 <= days <= MAX_TRIAL_DAYS:
-            raise invalid(f"Trial periods can be 0 to {MAX_TRIAL_DAYS} days long.", param="trial_period_days")
-        return now + days * DAY if days else None
-    end = params.get("trial_end")
-    if end is None or end == "now":
-        return None
-    if end <= now:
-        raise invalid("Trial end must be in the future: use `now` to end the trial now", param="trial_end")
-    if end > now + MAX_TRIAL_DAYS * DAY:
-        raise invalid("Invalid trial_end: it can be at most two years from now", param="trial_end")
-    return int(end)
+def _check_anchor(account: Account, items: list[Object], anchor: int, now: int) -> None:
+    if anchor < now:
+        raise invalid("billing_cycle_anchor must be in the future", param="billing_cycle_anchor")
+    for item in items:
+        recurring = account.find("price", item["price"])["recurring"]
+        if anchor > add_interval(now, recurring["interval"], recurring["interval_count"]):
+            raise invalid(
+                "billing_cycle_anchor cannot be later than next natural billing date", param="billing_cycle_anchor"
+            )
+
+
+def _stub_lines(account: Account, subscription: Object, behavior: str, now: int) -> list[Object]:
+    """The part of a period until a billing cycle that is anchored in the future."""
+    anchor = subscription["billing_cycle_anchor"]
+    lines = []
+    for entry, item in zip(
+        cycle_lines(account, subscription, subscription["items"]["data"]), _licensed(account, subscription), strict=True
+    ):
+        recurring = account.find("price", item["price"])["recurring"]
+        whole = anchor - add_interval(anchor, recurring["interval"], -recurring["interval_count"])
+        amount = 0 if behavior == "none" else round(entry["amount"] * (anchor - now) / whole)
+        lines.append({**entry, "amount": amount, "subtotal": amount})
+    return lines
+
+
+def _licensed(account: Account, subscription: Object) -> list[Object]:
+    return [
+        item
+        for item in subscription["items"]["data"]
+        if account.find("price", item["price"])["recurring"]["usage_type"] == "licensed"
+    ]
 
 
 def _first_invoice(account: Account, subscription: Object, params: dict[str, Any], now: int) -> None:
     trialing = subscription["status"] == "trialing"
     items = subscription["items"]["data"]
-    lines = [] if trialing else cycle_lines(account, subscription, items)
+    if trialing:
+        lines = []
+    elif subscription["billing_cycle_anchor"] > now:
+        lines = _stub_lines(account, subscription, params.get("proration_behavior", "create_prorations"), now)
+    else:
+        lines = cycle_lines(account, subscription, items)
     total = sum(entry["amount"] for entry in lines)
     automatic = subscription["collection_method"] == "charge_automatically"
     behavior = params.get("payment_behavior", "allow_incomplete")
@@ -178,20 +204,17 @@ def _first_invoice(account: Account, subscription: Object, params: dict[str, Any
     account.emit("customer.subscription.created", subscription)
     invoice = invoices.draft(account, subscription, lines, "subscription_create", (now, now))
     if not automatic:
-        account.store.edit(invoice).update(automatically_finalizes_at=now + invoices.HOUR)
+        account.store.edit(invoice).update(automatically_finalizes_at=now + HOUR)
     else:
         invoices.finalize(account, invoice)
         if invoice["status"] == "open" and behavior != "default_incomplete":
             paid = invoices.charge(account, invoice, method)
             if not paid and behavior == "error_if_incomplete":
-                raise ApiError(
-                    402, "Your card was declined.", type="card_error", code="card_declined",
-                    decline_code="generic_decline",
-                )  # fmt: skip
+                raise declined()
     if subscription["status"] == "incomplete" and invoice["status"] == "paid":
         with account.updating(subscription, UPDATED):
             subscription["status"] = "active"
-    if trialing and subscription["trial_end"] - now <= 3 * DAY:
-        account.store.add({"object": "_trial_notice", "id": subscription["id"]})
+    if trialing and subscription["trial_end"] - now <= TRIAL_NOTICE_S:
+        account.store.edit(subscription)["_trial_noticed"] = True
         account.emit("customer.subscription.trial_will_end", subscription)
     entitlements.refresh(account, subscription["customer"])

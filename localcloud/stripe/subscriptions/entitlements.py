@@ -10,7 +10,7 @@ from localcloud.stripe.store import Object
 GRANTING = ("trialing", "active", "past_due")
 
 
-def refresh(account: Account, customer: str) -> None:
+def refresh(account: Account, customer: str, *, announce: bool = True) -> None:
     """Recompute a customer's entitlements; ``entitlements.active_entitlement_summary.updated`` when they changed."""
     before = of_customer(account, customer)
     wanted = _features(account, customer)
@@ -33,6 +33,8 @@ def refresh(account: Account, customer: str) -> None:
                     "_customer": customer,
                 }
             )
+    if not announce:
+        return
     summary = {
         "object": "entitlements.active_entitlement_summary",
         "customer": customer,
@@ -50,7 +52,14 @@ def refresh(account: Account, customer: str) -> None:
 
 def of_customer(account: Account, customer: str) -> list[Object]:
     """The stored active entitlements, oldest first."""
-    return [item for item in account.store.all("entitlements.active_entitlement") if item["_customer"] == customer]
+    return account.store.where("entitlements.active_entitlement", "customer", customer)
+
+
+def renew(account: Account, subscription: Object, items: list[Object]) -> None:
+    """New periods of these items begin: what was attached to their products meanwhile counts from now on."""
+    sold = account.store.edit(subscription).setdefault("_features", {})
+    for item in items:
+        sold.pop(item["id"], None)
 
 
 def _shown(entitlement: Object) -> Object:
@@ -58,11 +67,21 @@ def _shown(entitlement: Object) -> Object:
 
 
 def _features(account: Account, customer: str) -> list[str]:
-    products = {
-        account.find("price", item["price"])["product"]
-        for subscription in account.store.all("subscription")
-        if subscription["customer"] == customer and subscription["status"] in GRANTING
-        for item in subscription["items"]["data"]
-    }
-    found = [link["_feature"] for link in account.store.all("product_feature") if link["_product"] in products]
+    found: list[str] = []
+    for subscription in account.store.where("subscription", "customer", customer):
+        if subscription["status"] in GRANTING:
+            for item in subscription["items"]["data"]:
+                found += _of_item(account, subscription, item)
     return list(dict.fromkeys(found))
+
+
+def _of_item(account: Account, subscription: Object, item: Object) -> list[str]:
+    """The features its product had when the item's present period, or its present price, began."""
+    sold = subscription.get("_features", {}).get(item["id"])
+    if sold is None or sold["price"] != item["price"]:
+        product = account.find("price", item["price"])["product"]
+        links = account.store.where("product_feature", "product", product)
+        sold = {"price": item["price"], "features": [link["_feature"] for link in links]}
+        account.store.edit(subscription).setdefault("_features", {})[item["id"]] = sold
+    features: list[str] = sold["features"]
+    return features

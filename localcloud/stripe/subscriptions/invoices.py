@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from localcloud.stripe.account import Account
 from localcloud.stripe.cards import card_of
+from localcloud.stripe.due import DAY
 from localcloud.stripe.errors import invalid
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.store import Object
 
-HOUR = 3600
-DAY = 86400
 DEFAULT_DUNNING = {"retry_days": [3, 5, 7], "then": "cancel"}
 
 
@@ -68,12 +65,14 @@ def draft(account: Account, subscription: Object, lines: list[Object], reason: s
     invoice: Object = {
         "id": identifier,
         "object": "invoice",
+        "_days_until_due": subscription["days_until_due"],
         "account_country": "US",
         "account_name": "Local Stripe",
         "account_tax_ids": None,
         "amount_due": due,
         "amount_overpaid": 0,
         "amount_paid": 0,
+        "amount_paid_off_stripe": 0,
         "amount_remaining": due,
         "amount_shipping": 0,
         "application": None,
@@ -148,6 +147,7 @@ def draft(account: Account, subscription: Object, lines: list[Object], reason: s
         "starting_balance": 0,
         "statement_descriptor": None,
         "status": "draft",
+        "status_details": None,
         "status_transitions": {
             "finalized_at": None,
             "marked_uncollectible_at": None,
@@ -157,6 +157,7 @@ def draft(account: Account, subscription: Object, lines: list[Object], reason: s
         "subtotal": total,
         "subtotal_excluding_tax": total,
         "test_clock": subscription["test_clock"],
+        "threshold_reason": None,
         "total": total,
         "total_discount_amounts": [],
         "total_excluding_tax": total,
@@ -185,7 +186,7 @@ def finalize(account: Account, invoice: Object) -> None:
     invoice["automatically_finalizes_at"] = None
     invoice["effective_at"] = invoice["status_transitions"]["finalized_at"] = now
     if invoice["collection_method"] == "send_invoice" and invoice["due_date"] is None:
-        invoice["due_date"] = now + 30 * DAY
+        invoice["due_date"] = now + (invoice["_days_until_due"] or 30) * DAY
     account.emit("invoice.finalized", invoice)
     if invoice["amount_due"] == 0:
         mark_paid(account, invoice)
@@ -217,7 +218,8 @@ def charge(account: Account, invoice: Object, method: Object | None) -> bool:
 def _schedule_retry(account: Account, invoice: Object) -> None:
     days = account.setting("dunning", DEFAULT_DUNNING)["retry_days"]
     number = invoice["attempt_count"] - 1
-    if invoice["billing_reason"] == "subscription_cycle" and number < len(days):
+    # A first payment is the customer's to make; what a standing subscription owes is tried again.
+    if invoice["billing_reason"] != "subscription_create" and number < len(days):
         invoice["next_payment_attempt"] = account.now(invoice["test_clock"]) + days[number] * DAY
 
 
@@ -250,11 +252,6 @@ def of_subscription(account: Account, subscription: Object, *statuses: str) -> l
     """A subscription's invoices in one of ``statuses`` (any when none is given), oldest first."""
     return [
         invoice
-        for invoice in account.store.all("invoice")
-        if subscription_of(invoice) == subscription["id"] and (not statuses or invoice["status"] in statuses)
+        for invoice in account.store.where("invoice", "subscription", subscription["id"])
+        if not statuses or invoice["status"] in statuses
     ]
-
-
-def subscription_of(invoice: Object) -> Any:
-    details = (invoice["parent"] or {}).get("subscription_details")
-    return details["subscription"] if details else None

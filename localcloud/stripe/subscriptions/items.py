@@ -46,8 +46,10 @@ def new_item(account: Account, given: dict[str, Any], subscription: str, now: in
     item: Object = {
         "id": new_id("subscription_item"),
         "object": "subscription_item",
+        "billed_until": None,
         "billing_thresholds": None,
         "created": now,
+        "current_trial": None,
         "current_period_end": now,
         "current_period_start": now,
         "discounts": [],
@@ -101,13 +103,23 @@ def apply_changes(account: Account, subscription: Object, changes: list[dict[str
             items.remove(item)
             continue
         if "price" in change or "price_data" in change:
-            item["price"] = price_of(account, change, param)["id"]
+            price = price_of(account, change, param)
+            if price["id"] != item["price"]:
+                item["price"] = price["id"]
+                _reset_quantity(item, price)
         if "quantity" in change:
             if change["quantity"] < 0:
                 raise invalid("This value must be greater than or equal to 0.", param=f"{param}[quantity]")
             item["quantity"] = change["quantity"]
         item["metadata"] = merge_metadata(item["metadata"], change.get("metadata"))
     check(account, items, subscription["currency"])
+
+
+def _reset_quantity(item: Object, price: Object) -> None:
+    """Another price starts with the quantity 1 (a metered one has none) unless the change gives one."""
+    item.pop("quantity", None)
+    if price["recurring"]["usage_type"] == "licensed":
+        item["quantity"] = 1
 
 
 def join_cycle(account: Account, subscription: Object, item: Object, now: int) -> None:

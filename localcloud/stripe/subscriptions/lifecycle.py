@@ -8,24 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.store import Object
+from localcloud.stripe.due import ENDED, HOUR
+from localcloud.stripe.metering import usage
+from localcloud.stripe.store import Object, subscription_of
 from localcloud.stripe.subscriptions import entitlements, invoices
-from localcloud.stripe.subscriptions.cancellation import ENDED, cancel_now
-from localcloud.stripe.subscriptions.invoices import HOUR
+from localcloud.stripe.subscriptions.cancellation import cancel_now
 from localcloud.stripe.subscriptions.periods import period_after
 
-DAY = 86400
 UPDATED = "customer.subscription.updated"
-TRIAL_NOTICE_S = 3 * DAY
-FIRST_PAYMENT_S = 23 * HOUR
 
 
 def cycle_amount(account: Account, item: Object, period: tuple[int, int], customer: str) -> int:
     """What an item costs for a whole period, in the currency's smallest unit."""
     price = account.find("price", item["price"])
     if price["recurring"]["usage_type"] == "metered":
-        from localcloud.stripe.metering import usage
-
         quantity = usage(account, price["recurring"]["meter"], customer, period)
     else:
         quantity = item.get("quantity") or 0
@@ -39,7 +35,7 @@ def cycle_amount(account: Account, item: Object, period: tuple[int, int], custom
 
 
 def cycle_lines(account: Account, subscription: Object, items: list[Object]) -> list[Object]:
-    """Lines for the present period of licensed items, and for the past period of metered ones."""
+    """Lines for the present period of licensed items; metered ones are billed when their period has ended."""
     lines = []
     for item in items:
         price = account.find("price", item["price"])
@@ -66,10 +62,9 @@ def metered_lines(account: Account, subscription: Object, items: list[Object]) -
 def take_pending_lines(account: Account, subscription: Object) -> list[Object]:
     """The prorations that wait for the next invoice; they wait no longer."""
     lines = []
-    for pending in account.store.all("_pending_line"):
-        if pending["subscription"] == subscription["id"]:
-            lines.append(pending["line"])
-            account.store.remove(pending)
+    for pending in account.store.where("_pending_line", "subscription", subscription["id"]):
+        lines.append(pending["line"])
+        account.store.remove(pending)
     return lines
 
 
@@ -87,20 +82,23 @@ def collect(account: Account, invoice: Object, method: Object | None = None) -> 
         return invoices.charge(account, invoice, method)
     paid = invoices.charge(account, invoice, method or invoices.payment_method_of(account, subscription))
     if paid:
-        after_payment(account, subscription)
-    elif subscription["status"] not in ENDED and invoice["billing_reason"] == "subscription_cycle":
+        after_payment(account, subscription, invoice)
+    elif subscription["status"] not in (*ENDED, "incomplete", "paused"):
         _after_failure(account, subscription, invoice)
     return paid
 
 
-def after_payment(account: Account, subscription: Object) -> None:
-    """A paid invoice makes its subscription active again when it is the latest one, or nothing else is owed."""
-    if subscription["status"] == "incomplete" or (
+def after_payment(account: Account, subscription: Object, invoice: Object) -> None:
+    """A settled invoice makes its subscription active again when it is the latest one, or nothing else is owed."""
+    if subscription["status"] == "paused":
+        if subscription.get("_resumption") == invoice["id"]:
+            finish_resumption(account, subscription)
+    elif subscription["status"] == "incomplete" or (
         subscription["status"] in ("past_due", "unpaid")
         and not [
-            invoice
-            for invoice in invoices.of_subscription(account, subscription, "open")
-            if invoice["attempted"] and invoice["id"] == subscription["latest_invoice"]
+            owed
+            for owed in invoices.of_subscription(account, subscription, "open")
+            if owed["attempted"] and owed["id"] == subscription["latest_invoice"]
         ]
     ):
         set_status(account, subscription, "active")
@@ -121,7 +119,7 @@ def _after_failure(account: Account, subscription: Object, invoice: Object) -> N
 
 
 def _subscription(account: Account, invoice: Object) -> Object | None:
-    identifier = invoices.subscription_of(invoice)
+    identifier = subscription_of(invoice)
     return None if identifier is None else account.store.get("subscription", identifier)
 
 
@@ -137,6 +135,7 @@ def renew(account: Account, subscription: Object) -> None:
         max(item["current_period_end"] for item in ending),
     )
     lines = take_pending_lines(account, subscription) + metered_lines(account, subscription, ending)
+    entitlements.renew(account, subscription, ending)
     with account.updating(subscription, UPDATED):
         for item in ending:
             recurring = account.find("price", item["price"])["recurring"]
@@ -153,6 +152,7 @@ def renew(account: Account, subscription: Object) -> None:
         invoices.close(account, invoice, "void" if behavior == "void" else "uncollectible")
     else:
         account.store.edit(invoice)["automatically_finalizes_at"] = now + HOUR
+    entitlements.refresh(account, subscription["customer"])
 
 
 def end_trial(account: Account, subscription: Object) -> None:
@@ -164,14 +164,14 @@ def end_trial(account: Account, subscription: Object) -> None:
         cancel_now(account, subscription)
     elif missing and charged and behavior == "pause":
         # No entitlement event: Stripe sends none for a trial that ends in `paused`.
-        with account.updating(subscription, UPDATED):
-            subscription["status"] = "paused"
-        account.emit("customer.subscription.paused", subscription)
+        pause(account, subscription, "trial_end_without_payment_method")
+        entitlements.refresh(account, subscription["customer"], announce=False)
     else:
         now = account.now(subscription["test_clock"])
-        start_cycle(account, subscription, now)
         lines = take_pending_lines(account, subscription)
+        entitlements.renew(account, subscription, subscription["items"]["data"])
         with account.updating(subscription, UPDATED):
+            start_cycle(account, subscription, now)
             subscription["status"] = "active"
             items = subscription["items"]["data"]
             lines += cycle_lines(account, subscription, items)
@@ -197,9 +197,40 @@ def finalize_due(account: Account, invoice: Object) -> None:
     if invoice["status"] == "open" and invoice["collection_method"] == "charge_automatically":
         collect(account, invoice)
     elif invoice["status"] == "paid" and (subscription := _subscription(account, invoice)) is not None:
-        after_payment(account, subscription)
+        after_payment(account, subscription, invoice)
 
 
 def expire_first_payment(account: Account, subscription: Object) -> None:
     """23 hours without the first payment end a subscription that never began."""
     cancel_now(account, subscription, status="incomplete_expired")
+
+
+def pause(account: Account, subscription: Object, reason: str) -> None:
+    """To status ``paused``: no invoices, no new periods, until it is resumed."""
+    with account.updating(subscription, UPDATED):
+        subscription["status"] = "paused"
+        subscription["status_details"] = {
+            "paused": {
+                "subscription": {"type": reason},
+                "transitioned_at": account.now(subscription["test_clock"]),
+                "type": "subscription",
+            }
+        }
+    account.emit("customer.subscription.paused", subscription)
+
+
+def finish_resumption(account: Account, subscription: Object) -> None:
+    """From ``paused`` to ``active``: the resumption invoice was settled, or there was none."""
+    account.store.edit(subscription).pop("_resumption", None)
+    with account.updating(subscription, UPDATED):
+        subscription.update(status="active", status_details=None)
+    account.emit("customer.subscription.resumed", subscription)
+    entitlements.refresh(account, subscription["customer"])
+
+
+def expire_resumption(account: Account, invoice: Object) -> None:
+    """23 hours without a payment attempt: the resumption invoice is voided, and the subscription stays paused."""
+    invoices.close(account, invoice, "void")
+    subscription = _subscription(account, invoice)
+    if subscription is not None:
+        account.store.edit(subscription).pop("_resumption", None)

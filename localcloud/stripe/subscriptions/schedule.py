@@ -1,72 +1,19 @@
-"""What is due when, and moving time: each step happens at its own moment, in order, as if the time had passed."""
+"""Moving time: each step happens at its own moment, in order, as if the time had passed. ``due`` says what is when."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from localcloud.stripe.account import Account
 from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions import lifecycle
-from localcloud.stripe.subscriptions.cancellation import ENDED, cancel_now
+from localcloud.stripe.subscriptions.cancellation import cancel_now
 
 MAX_STEPS = 100_000
 
 
-@dataclass(frozen=True)
-class Step:
-    at: int
-    perform: Callable[[], None]
-
-
-def next_step(account: Account, clock: str | None) -> Step | None:
-    """The earliest step that something on this clock (None: the account's own time) waits for."""
-    steps: list[Step] = []
-    for invoice in account.store.all("invoice"):
-        if invoice["test_clock"] == clock:
-            steps += _invoice_steps(account, invoice)
-    for subscription in account.store.all("subscription"):
-        if subscription["test_clock"] == clock and subscription["status"] not in ENDED:
-            steps += _subscription_steps(account, subscription)
-    return min(steps, key=lambda step: step.at, default=None)
-
-
-def _invoice_steps(account: Account, invoice: Object) -> list[Step]:
-    if invoice["status"] == "draft" and invoice["automatically_finalizes_at"] is not None:
-        return [Step(invoice["automatically_finalizes_at"], lambda: lifecycle.finalize_due(account, invoice))]
-    if invoice["status"] == "open" and invoice["next_payment_attempt"] is not None:
-        return [Step(invoice["next_payment_attempt"], lambda: _retry(account, invoice))]
-    return []
-
-
-def _retry(account: Account, invoice: Object) -> None:
-    lifecycle.collect(account, invoice)
-
-
-def _subscription_steps(account: Account, subscription: Object) -> list[Step]:
-    steps = []
-    status = subscription["status"]
-    if subscription["cancel_at"] is not None and not subscription["cancel_at_period_end"]:
-        steps.append(Step(subscription["cancel_at"], lambda: cancel_now(account, subscription)))
-    collection = subscription["pause_collection"]
-    if collection and collection["resumes_at"] is not None:
-        steps.append(Step(collection["resumes_at"], lambda: _resume_collection(account, subscription)))
-    if status == "trialing":
-        if not account.store.get("_trial_notice", subscription["id"]):
-            notice = subscription["trial_end"] - lifecycle.TRIAL_NOTICE_S
-            steps.append(Step(notice, lambda: _trial_notice(account, subscription)))
-        steps.append(Step(subscription["trial_end"], lambda: lifecycle.end_trial(account, subscription)))
-    elif status == "incomplete":
-        expiry = subscription["created"] + lifecycle.FIRST_PAYMENT_S
-        steps.append(Step(expiry, lambda: lifecycle.expire_first_payment(account, subscription)))
-    elif status in ("active", "past_due", "unpaid"):
-        end = min(item["current_period_end"] for item in subscription["items"]["data"])
-        steps.append(Step(end, lambda: lifecycle.renew(account, subscription)))
-    return steps
-
-
 def _trial_notice(account: Account, subscription: Object) -> None:
-    account.store.add({"object": "_trial_notice", "id": subscription["id"]})
+    account.store.edit(subscription)["_trial_noticed"] = True
     account.emit("customer.subscription.trial_will_end", subscription)
 
 
@@ -75,32 +22,68 @@ def _resume_collection(account: Account, subscription: Object) -> None:
         subscription["pause_collection"] = None
 
 
-def run_due(account: Account, clock: str | None, until: int, move: Callable[[int], None]) -> int:
-    """Perform every step up to ``until``; ``move`` sets the clock to a step's moment before it. Returns how many."""
-    for count in range(MAX_STEPS):
-        step = next_step(account, clock)
-        if step is None or step.at > until:
+def _retry(account: Account, invoice: Object) -> None:
+    lifecycle.collect(account, invoice)
+
+
+#: The steps that ``due`` names. Each changes its document so that it waits for the step no longer.
+STEPS: dict[str, Callable[[Account, Object], None]] = {
+    "cancel": cancel_now,
+    "end_trial": lifecycle.end_trial,
+    "expire_first_payment": lifecycle.expire_first_payment,
+    "expire_resumption": lifecycle.expire_resumption,
+    "finalize": lifecycle.finalize_due,
+    "renew": lifecycle.renew,
+    "resume_collection": _resume_collection,
+    "retry": _retry,
+    "trial_notice": _trial_notice,
+}
+
+
+def run_due(
+    account: Account, clock: str | None, until: int, move: Callable[[int], None], *, limit: int = MAX_STEPS
+) -> int:
+    """Perform the steps up to ``until``, ``limit`` at most; ``move`` sets the clock to a step's moment before it.
+
+    Returns how many were performed: ``limit`` when more may be due.
+    """
+    for count in range(limit):
+        entry = account.agenda.next(clock)
+        if entry is None or entry.at > until:
             return count
-        move(step.at)
-        step.perform()
-    raise RuntimeError(f"more than {MAX_STEPS} billing steps before {until}: move the clock in smaller parts")
+        move(entry.at)
+        STEPS[entry.name](account, entry.document)
+    return limit
 
 
-def advance_account(account: Account, seconds: int) -> int:
-    """Move the account's own time; returns how many billing steps that took."""
-    start = account.now()
-    target = start + seconds
+def run_clock(account: Account, clock: Object, until: int) -> None:
+    """Move a test clock to ``until``, through everything that is due on it."""
+
+    def move(moment: int) -> None:
+        account.store.edit(clock)["frozen_time"] = max(clock["frozen_time"], moment)
+
+    if run_due(account, clock["id"], until, move) == MAX_STEPS:
+        raise RuntimeError(f"more than {MAX_STEPS} billing steps before {until}: move the clock in smaller parts")
+    move(until)
+
+
+def advance_account(account: Account, target: int, *, limit: int = MAX_STEPS) -> int:
+    """Move the account's own time towards ``target`` (Unix seconds), through at most ``limit`` billing steps.
+
+    Returns how many that took; fewer than ``limit``: the time is ``target``.
+    """
 
     def move(moment: int) -> None:
         behind = moment - account.now()
         if behind > 0:
             account.set_setting("clock_offset", int(account.setting("clock_offset", 0)) + behind)
 
-    count = run_due(account, None, target, move)
-    move(target)
+    count = run_due(account, None, target, move, limit=limit)
+    if count < limit:
+        move(target)
     return count
 
 
-def tick(account: Account) -> int:
-    """Perform what real time has made due."""
-    return run_due(account, None, account.now(), lambda _: None)
+def tick(account: Account, *, limit: int = MAX_STEPS) -> int:
+    """Perform what real time has made due; returns how many steps that took, ``limit`` when more may be due."""
+    return run_due(account, None, account.now(), lambda _: None, limit=limit)

@@ -1,0 +1,53 @@
+"""When a subscription or an invoice asks for something next, and for what. Pure: it reads the document alone."""
+
+from __future__ import annotations
+
+from localcloud.stripe.store import Object
+
+HOUR = 3600
+DAY = 86400
+TRIAL_NOTICE_S = 3 * DAY
+FIRST_PAYMENT_S = 23 * HOUR
+ENDED = ("canceled", "incomplete_expired")
+
+#: (Unix seconds, the name of the step; see ``subscriptions.schedule.STEPS``)
+Due = tuple[int, str]
+
+
+def next_due(document: Object) -> Due | None:
+    """The earliest step that a document waits for; None when it waits for nothing."""
+    steps = _of_invoice(document) if document["object"] == "invoice" else _of_subscription(document)
+    return min(steps, key=lambda step: step[0], default=None)
+
+
+def _of_invoice(invoice: Object) -> list[Due]:
+    steps: list[Due] = []
+    if invoice["status"] == "draft" and invoice["automatically_finalizes_at"] is not None:
+        steps.append((invoice["automatically_finalizes_at"], "finalize"))
+    elif invoice["status"] == "open":
+        if invoice.get("_expires_at") is not None:
+            steps.append((invoice["_expires_at"], "expire_resumption"))
+        if invoice["next_payment_attempt"] is not None:
+            steps.append((invoice["next_payment_attempt"], "retry"))
+    return steps
+
+
+def _of_subscription(subscription: Object) -> list[Due]:
+    status = subscription["status"]
+    if status in ENDED:
+        return []
+    steps: list[Due] = []
+    if subscription["cancel_at"] is not None and not subscription["cancel_at_period_end"]:
+        steps.append((subscription["cancel_at"], "cancel"))
+    collection = subscription["pause_collection"]
+    if collection and collection["resumes_at"] is not None:
+        steps.append((collection["resumes_at"], "resume_collection"))
+    if status == "trialing":
+        if not subscription.get("_trial_noticed"):
+            steps.append((subscription["trial_end"] - TRIAL_NOTICE_S, "trial_notice"))
+        steps.append((subscription["trial_end"], "end_trial"))
+    elif status == "incomplete":
+        steps.append((subscription["created"] + FIRST_PAYMENT_S, "expire_first_payment"))
+    elif status in ("active", "past_due", "unpaid"):
+        steps.append((min(item["current_period_end"] for item in subscription["items"]["data"]), "renew"))
+    return steps
