@@ -21,6 +21,7 @@ from provisioner.operate import Pool
 from provisioner.registry import events, queue, tenants, timeline
 from provisioner.registry.events import EventStatus, NewEvent
 from provisioner.registry.queue import Priority
+from provisioner.registry.tenants import Binding
 from provisioner.registry.timeline import EntryKind
 
 log = structlog.get_logger(__name__)
@@ -107,11 +108,10 @@ class Inbox:
         """The tenant of a subscription, bound to its customer the first time; ``Quarantined`` if that can't be."""
         state = subscription_state(document, self.catalogue, expected_livemode=self.gateway.livemode)
         async with self.pool.connection() as connection:
-            known = await tenants.get(connection, state.tenant_id)
-            if not await tenants.bind(connection, state.tenant_id, state.customer_id, cell=self.cell):
-                await connection.rollback()
+            binding = await tenants.bind(connection, state.tenant_id, state.customer_id, cell=self.cell)
+            if binding is Binding.REFUSED:
                 raise _claimed(state.subscription_id, state.tenant_id, state.customer_id)
-            if known is None:
+            if binding is Binding.BOUND:
                 await timeline.add(
                     connection, state.tenant_id, EntryKind.BOUND, f"bound to Stripe customer {state.customer_id}"
                 )

@@ -22,8 +22,9 @@ R = TypeVar("R")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# Without emoji: `arn:aws:secretsmanager:...:secret:x` would show a Japanese character.
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def exit_code(error: TenantryError) -> int:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -105,14 +106,23 @@ async def count_by_state(connection: AsyncConnection) -> dict[str, tuple[int, in
     return {str(state): (int(count), int(failed)) for state, count, failed in await cursor.fetchall()}
 
 
-async def bind(connection: AsyncConnection, tenant_id: str, customer_id: str, *, cell: str) -> bool:
-    """Create the tenant, or bind one without a customer; False if it, or the customer, is bound elsewhere."""
-    await connection.execute(_sql("insert"), {"tenant_id": tenant_id, "cell": cell, "customer_id": customer_id})
+class Binding(StrEnum):
+    BOUND = "bound"  #: just now
+    KNOWN = "known"  #: the two belong together already
+    REFUSED = "refused"  #: the tenant, or the customer, is bound elsewhere
+
+
+async def bind(connection: AsyncConnection, tenant_id: str, customer_id: str, *, cell: str) -> Binding:
+    """Create the tenant with its customer, or give one without a customer this one."""
+    parameters = {"tenant_id": tenant_id, "cell": cell, "customer_id": customer_id}
+    inserted = await connection.execute(_sql("insert"), parameters)
+    if inserted.rowcount == 1:
+        return Binding.BOUND
     taken = await get_by_customer(connection, customer_id)
-    if taken is None:
-        await connection.execute(_sql("bind"), {"tenant_id": tenant_id, "customer_id": customer_id})
-        taken = await get_by_customer(connection, customer_id)
-    return taken is not None and taken.tenant_id == tenant_id
+    if taken is not None:
+        return Binding.KNOWN if taken.tenant_id == tenant_id else Binding.REFUSED
+    bound = await connection.execute(_sql("bind"), {"tenant_id": tenant_id, "customer_id": customer_id})
+    return Binding.BOUND if bound.rowcount == 1 else Binding.REFUSED
 
 
 async def unbind(connection: AsyncConnection, tenant_id: str) -> None:
