@@ -124,6 +124,29 @@ def _rule_from_group(cloud: Cloud) -> dict[str, Any]:
     return {**_rule(cloud, {"referencedSecurityGroupId": app}), "securityGroupId": database}
 
 
+def _subnet_group(cloud: Cloud) -> dict[str, Any]:
+    vpc, ids = cloud.vpc(), []
+    for index in range(2):
+        place = {"cidrBlock": f"10.20.{index * 64}.0/18", "availabilityZone": f"{REGION}{'ab'[index]}"}
+        ids.append(cloud.create(SUBNET, _marked(cloud, f"{cloud.name}-{index}", vpcId=vpc, **place)))
+    return _named(cloud, subnetIds=ids, description="d")
+
+
+def _instance(cloud: Cloud, **inputs: Any) -> dict[str, Any]:
+    return {
+        "identifier": cloud.name,
+        "engine": "postgres",
+        "engineVersion": "17",
+        "instanceClass": "db.t4g.small",
+        "allocatedStorage": 20,
+        "username": "tenantry_master",
+        "manageMasterUserPassword": True,
+        "skipFinalSnapshot": True,
+        "tags": cloud.tags,
+        **inputs,
+    }
+
+
 def _association(cloud: Cloud) -> dict[str, Any]:
     vpc = cloud.vpc()
     subnet = cloud.create(SUBNET, _marked(cloud, vpcId=vpc, cidrBlock="10.20.0.0/18"))
@@ -163,6 +186,10 @@ MADE_BY_THE_PROVIDER: dict[str, Callable[[Cloud], dict[str, Any]]] = {
     GROUP: lambda cloud: _marked(cloud, name=f"{cloud.name}-app", vpcId=cloud.vpc()),
     INGRESS: _rule_from_group,
     EGRESS: lambda cloud: _rule(cloud, {"cidrIpv4": "10.20.0.0/16"}),
+    INSTANCE: _instance,
+    SUBNETS: _subnet_group,
+    PARAMETERS: lambda cloud: _named(cloud, family="postgres18", description="d"),
+    SECRET_TYPE: lambda cloud: _named(cloud, description="d"),
 }
 
 
@@ -175,29 +202,10 @@ def test_what_a_create_made_is_found_by_the_providers_id(cloud: Cloud, finder: A
     assert finder.find(type_, "it", inputs) == made.id
 
 
-def _rds(cloud: Cloud, tags: dict[str, str] | None = None) -> tuple[dict[str, Any], str]:
-    """Inputs of an instance, and the id of the one that was made."""
-    made = cloud.client("rds").create_db_instance(
-        DBInstanceIdentifier=cloud.name,
-        DBInstanceClass="db.t4g.small",
-        Engine="postgres",
-        AllocatedStorage=20,
-        MasterUsername="tenantry_master",
-        MasterUserPassword=secrets.token_hex(8),
-        Tags=[{"Key": key, "Value": value} for key, value in (tags or cloud.tags).items()],
-    )["DBInstance"]
-    return {"identifier": cloud.name, "tags": cloud.tags}, made["DbiResourceId"]
-
-
-def test_an_instance_is_found_by_its_resource_id(cloud: Cloud, finder: AwsFinder) -> None:
-    assert finder.find(INSTANCE, "it", {"identifier": cloud.name, "tags": cloud.tags}) is None
-    inputs, id_ = _rds(cloud)
-    assert id_.startswith("db-")
-    assert finder.find(INSTANCE, "it", inputs) == id_
-
-
 def test_an_instance_is_waited_for_while_rds_makes_it(cloud: Cloud, finder: AwsFinder, moto_server: str) -> None:
-    inputs, id_ = _rds(cloud)
+    inputs = _instance(cloud)
+    id_ = cloud.create(INSTANCE, inputs)
+    assert id_.startswith("db-")
     _set_status(moto_server, cloud.name, "creating")
     with pytest.raises(RetryLater, match="is creating"):
         finder.find(INSTANCE, "it", inputs)
@@ -206,7 +214,8 @@ def test_an_instance_is_waited_for_while_rds_makes_it(cloud: Cloud, finder: AwsF
 
 
 def test_another_tenants_instance_is_not_waited_for(cloud: Cloud, finder: AwsFinder, moto_server: str) -> None:
-    inputs, _ = _rds(cloud, {**cloud.tags, "tenant_id": "globex"})
+    inputs = _instance(cloud)
+    cloud.create(INSTANCE, {**inputs, "tags": {**cloud.tags, "tenant_id": "globex"}})
     _set_status(moto_server, cloud.name, "creating")
     with pytest.raises(OperatorNeeded, match=f"{cloud.name} exists and is not this stack's.*tenant_id=globex"):
         finder.find(INSTANCE, "it", inputs)
@@ -219,35 +228,13 @@ def _set_status(moto_server: str, identifier: str, status: str) -> None:
         assert answer.status == 204
 
 
-def test_groups_of_rds_are_found_by_name(cloud: Cloud, finder: AwsFinder) -> None:
-    inputs = _named(cloud)
-    for type_ in (SUBNETS, PARAMETERS):
-        assert finder.find(type_, "it", inputs) is None
-    subnet = cloud.create(SUBNET, _marked(cloud, vpcId=cloud.vpc(), cidrBlock="10.20.0.0/18"))
-    rds = cloud.client("rds")
-    tags = [{"Key": key, "Value": value} for key, value in cloud.tags.items()]
-    rds.create_db_subnet_group(
-        DBSubnetGroupName=cloud.name, DBSubnetGroupDescription="d", SubnetIds=[subnet], Tags=tags
-    )
-    rds.create_db_parameter_group(
-        DBParameterGroupName=cloud.name, DBParameterGroupFamily="postgres18", Description="d", Tags=tags
-    )
-    for type_ in (SUBNETS, PARAMETERS):
-        assert finder.find(type_, "it", inputs) == cloud.name
-
-
-def test_a_secret_is_found_by_its_arn_unless_it_is_being_deleted(cloud: Cloud, finder: AwsFinder) -> None:
-    inputs = {"name": f"{cloud.name}/login", "tags": cloud.tags}
-    assert finder.find(SECRET_TYPE, "it", inputs) is None
-    client = cloud.client("secretsmanager")
-    tags = [{"Key": key, "Value": value} for key, value in cloud.tags.items()]
-    arn = client.create_secret(Name=inputs["name"], Tags=tags)["ARN"]
-    assert finder.find(SECRET_TYPE, "it", inputs) == arn
-    client.delete_secret(SecretId=arn, RecoveryWindowInDays=7)
+def test_a_secret_that_is_being_deleted_is_none(cloud: Cloud, finder: AwsFinder) -> None:
+    inputs = MADE_BY_THE_PROVIDER[SECRET_TYPE](cloud)
+    cloud.client("secretsmanager").delete_secret(SecretId=cloud.create(SECRET_TYPE, inputs), RecoveryWindowInDays=7)
     assert finder.find(SECRET_TYPE, "it", inputs) is None
 
 
-@pytest.mark.parametrize("type_", [ROLE, POLICY, BUCKET, TOPIC, LOGS, ALARM, GROUP, INGRESS])
+@pytest.mark.parametrize("type_", [ROLE, POLICY, BUCKET, TOPIC, LOGS, ALARM, GROUP, INGRESS, PARAMETERS, SECRET_TYPE])
 @pytest.mark.parametrize("other", [{"tenant_id": "globex"}, {"generation": "2"}, {"installation": "prod"}, None])
 def test_something_with_our_name_that_is_not_ours_stops_the_operation(
     cloud: Cloud, finder: AwsFinder, type_: str, other: dict[str, str] | None
@@ -258,7 +245,7 @@ def test_something_with_our_name_that_is_not_ours_stops_the_operation(
     with pytest.raises(OperatorNeeded) as refused:
         finder.find(type_, "it", inputs)
     shown = "none of ours" if other is None else "=".join(*other.items())
-    assert f"{id_} exists and is not this stack's" in refused.value.message
+    assert f"{cloud.name if type_ == SECRET_TYPE else id_} exists and is not this stack's" in refused.value.message
     assert shown in refused.value.message
     assert refused.value.hint
 
@@ -369,7 +356,8 @@ def test_without_the_tags_that_say_whose_it_is_nothing_is_adopted(cloud: Cloud, 
 
 
 def test_encrypted_inputs_are_not_needed_and_never_shown(cloud: Cloud, finder: AwsFinder) -> None:
-    inputs, id_ = _rds(cloud)
+    inputs = _instance(cloud)
+    id_ = cloud.create(INSTANCE, inputs)
     assert finder.find(INSTANCE, "it", {**inputs, "password": SECRET}) == id_
     with pytest.raises(OperatorNeeded, match="its identifier is not known") as refused:
         finder.find(INSTANCE, "it", {**inputs, "identifier": SECRET})
