@@ -14,7 +14,7 @@ from isolation.iam.principals import Role
 class Aws(Protocol):
     """A boto3 session, or what makes clients as one does."""
 
-    def client(self, service_name: str, /) -> Any: ...
+    def client(self, service_name: str, *, region_name: str | None = None) -> Any: ...
 
 
 class Cloud:
@@ -22,7 +22,7 @@ class Cloud:
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str | None], Any] = {}
         self._kept: dict[tuple[str, str], Any] = {}
 
     def role(self, arn: str) -> Role:
@@ -36,6 +36,10 @@ class Cloud:
         """A KMS key's policy and grants."""
         return self._once("key", arn, self._read_key)  # type: ignore[no-any-return]
 
+    def key_tags(self, arn: str) -> dict[str, str]:
+        """A KMS key's tags, which policies read as ``aws:ResourceTag/...``."""
+        return self._once("key tags", arn, self._read_key_tags)  # type: ignore[no-any-return]
+
     def secret(self, arn: str) -> ResourcePolicies:
         return self._once("secret", arn, self._read_secret)  # type: ignore[no-any-return]
 
@@ -47,10 +51,10 @@ class Cloud:
             self._kept[kind, name] = read(name)
         return self._kept[kind, name]
 
-    def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = self._aws.client(service)
-        return self._clients[service]
+    def _client(self, service: str, region: str | None = None) -> Any:
+        if (service, region) not in self._clients:
+            self._clients[service, region] = self._aws.client(service, region_name=region)
+        return self._clients[service, region]
 
     def _read_role(self, arn: str) -> Role:
         iam = self._client("iam")
@@ -92,8 +96,7 @@ class Cloud:
         return ResourcePolicies(PolicyDocument.parse(text, f"bucket {name}, policy"))
 
     def _read_key(self, arn: str) -> ResourcePolicies:
-        kms = self._client("kms")
-        key_id = arn.rsplit("/", 1)[1]
+        kms, key_id = self._of_key(arn)
         text = kms.get_key_policy(KeyId=key_id, PolicyName="default")["Policy"]
         grants = [
             Grant(
@@ -108,8 +111,16 @@ class Cloud:
         ]
         return ResourcePolicies(PolicyDocument.parse(text, f"key {key_id}, policy"), tuple(grants), required=True)
 
+    def _read_key_tags(self, arn: str) -> dict[str, str]:
+        kms, key_id = self._of_key(arn)
+        pages = kms.get_paginator("list_resource_tags").paginate(KeyId=key_id)
+        return {tag["TagKey"]: tag["TagValue"] for page in pages for tag in page["Tags"]}
+
+    def _of_key(self, arn: str) -> tuple[Any, str]:
+        return self._client("kms", arn.split(":")[3]), arn.rsplit("/", 1)[1]
+
     def _read_secret(self, arn: str) -> ResourcePolicies:
-        text = self._client("secretsmanager").get_resource_policy(SecretId=arn).get("ResourcePolicy")
+        text = self._client("secretsmanager", arn.split(":")[3]).get_resource_policy(SecretId=arn).get("ResourcePolicy")
         if not text:
             return ResourcePolicies()
         return ResourcePolicies(PolicyDocument.parse(text, f"secret {arn.rsplit(':', 1)[1]}, policy"))

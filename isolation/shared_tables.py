@@ -1,0 +1,328 @@
+"""Attacks on a tenant whose tables are the attacker's too: nothing but row-level security stands between them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from isolation import connections
+from isolation.attempts import Answer, Layer, Probe, answered, is_ok, is_one_of
+from isolation.subject import Subject
+from isolation.tables import Relation, has_rows
+from isolation.witness import Holdings
+from tenantry.session import TenantSession
+
+DENIED = "42501"
+_SET_TENANT = "SELECT set_config('app.current_tenant', %s, true)"
+_SET_TOKEN = "SELECT set_config('app.tenant_token', %s, true)"  # noqa: S105 - the statement, no token
+
+Session = TenantSession | psycopg.Connection[tuple[Any, ...]]
+
+
+def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) -> Iterator[Probe]:
+    """``own`` and ``theirs``: what each of the two has in the shared tables."""
+    mine, foreign = own.with_rows, theirs.with_rows
+
+    def read_own() -> Answer:
+        with attacker.session() as session:
+            return _rows_of(session, mine, attacker.id)
+
+    def denied(
+        name: str, tried: str, attack: Callable[[], Answer], own: Callable[[], Answer], own_tried: str, by: str = DENIED
+    ) -> Probe:
+        return Probe(name, Layer.DATABASE, tried, by, attack, is_one_of(*by.split(", ")), own_tried, own, is_ok)
+
+    reads_own = f"reads its own rows in {_names(mine)}"
+
+    def without_tenant() -> Answer:
+        with connections.open_own(attacker) as connection:
+            return _every(connection, foreign, lambda table: _read_others(connection, table, attacker.id))
+
+    yield denied(
+        "no-tenant",
+        f"logs in and reads {_names(foreign)} without entering any tenant",
+        without_tenant,
+        read_own,
+        reads_own,
+    )
+
+    def forged(*settings: tuple[Any, str]) -> Callable[[], Answer]:
+        def attack() -> Answer:
+            with attacker.session() as session:
+                for statement, value in settings:
+                    session.execute(statement, (value,))
+                return _every(session, foreign, lambda table: _read_others(session, table, attacker.id))
+
+        return attack
+
+    yield denied(
+        "forged-tenant",
+        f"sets app.current_tenant to {victim.id} in raw SQL and reads {_names(foreign)}",
+        forged((_SET_TENANT, victim.id)),
+        forged_own(attacker, mine),
+        f"sets app.current_tenant to itself and {reads_own}",
+    )
+    yield denied(
+        "forged-token",
+        f"sets app.current_tenant to {victim.id} and a token signed with a key of its own, and reads {_names(foreign)}",
+        forged((_SET_TENANT, victim.id), (_SET_TOKEN, forged_token(victim))),
+        read_own,
+        f"with the broker's token {reads_own}",
+    )
+
+    def reset() -> Answer:
+        with attacker.session() as session:
+            session.execute("RESET ALL")
+            return _every(session, foreign, lambda table: _read_others(session, table, attacker.id))
+
+    yield denied("reset-all", f"runs RESET ALL and reads {_names(foreign)}", reset, read_own, reads_own)
+
+    def read_all() -> Answer:
+        with attacker.session() as session:
+            readable = [each for each in own.relations if each.by_tenant and each.readable]
+            for table in readable:
+                answer = answered(lambda t=table: _read_others(session, t, attacker.id))  # type: ignore[misc]
+                if answer.code != "no rows":
+                    return answer
+            return Answer("no rows", f"of any other tenant in {_names(readable)}")
+
+    yield Probe(
+        "raw-select",
+        Layer.DATABASE,
+        f"reads every table and view in raw SQL, without a condition, for rows that are not its own; {victim.id} has"
+        f" rows in {_names(foreign)}",
+        "no rows",
+        read_all,
+        is_one_of("no rows"),
+        reads_own,
+        read_own,
+        is_ok,
+    )
+    yield _unprotected(attacker, own)
+    yield from _writes(attacker, victim, own, theirs)
+    yield from _roles(attacker, own, read_own, reads_own)
+
+
+def forged_own(attacker: Subject, mine: Iterable[Relation]) -> Callable[[], Answer]:
+    def ask() -> Answer:
+        with attacker.session() as session:
+            session.execute(_SET_TENANT, (attacker.id,))
+            return _rows_of(session, mine, attacker.id)
+
+    return ask
+
+
+def forged_token(victim: Subject) -> str:
+    """Well-formed in everything but the key."""
+    expiry = int(time.time()) + 600
+    message = f"{victim.id}|{victim.outputs.epoch}|{expiry}".encode()
+    return f"{expiry}.{victim.outputs.epoch}.{hmac.new(secrets.token_bytes(64), message, hashlib.sha256).hexdigest()}"
+
+
+def _unprotected(attacker: Subject, own: Holdings) -> Probe:
+    def look() -> Answer:
+        for each in own.relations:
+            if each.kind in ("materialized view", "foreign table"):
+                return Answer("open", f"{each.kind} {each.name}, to which row-level security can't apply")
+            if each.is_table and each.by_tenant and not each.protected:
+                return Answer("open", f"table {each.name}, whose rows of all tenants it may use")
+            if each.is_table and not each.by_tenant and each.changeable:
+                return Answer("open", f"table {each.name}, which has no tenant_id and which it may change")
+        return Answer("none", "row-level security is forced on every table with a tenant's rows")
+
+    def usable() -> Answer:
+        protected = [each for each in own.relations if each.protected]
+        return Answer("ok" if protected else "none", f"it may use {_names(protected)}")
+
+    return Probe(
+        "unprotected-table",
+        Layer.DATABASE,
+        "looks in the catalogue for a table it may use that row-level security does not cover",
+        "none",
+        look,
+        is_one_of("none"),
+        "looks there for the tables it may use under row-level security",
+        usable,
+        is_ok,
+    )
+
+
+def _writes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) -> Iterator[Probe]:
+    insertable = [each for each in own.relations if each.is_table and each.by_tenant and each.insertable]
+    movable = [each for each in own.with_rows if each.is_table and each.updatable]
+    stealable = [each for each in theirs.with_rows if each.is_table and each.deletable]
+    deletable = [each for each in own.with_rows if each.is_table and each.deletable]
+
+    def insert(tenant_id: str) -> Callable[[], Answer]:
+        # only tenant_id is given: row-level security is asked before a table's constraints are
+        def ask() -> Answer:
+            with attacker.session() as session:
+                statement = sql.SQL("INSERT INTO {} (tenant_id) VALUES (%s)")
+                return _every(
+                    session, insertable, lambda table: _count(session, statement, table, tenant_id), past_security
+                )
+
+        return ask
+
+    if insertable:
+        yield Probe(
+            "insert-for-another",
+            Layer.DATABASE,
+            f"inserts a row with tenant_id {victim.id} into {_names(insertable)}",
+            DENIED,
+            insert(victim.id),
+            is_one_of(DENIED),
+            f"inserts rows with its own tenant_id into {_names(insertable)}: row-level security lets them through, the"
+            " tables' constraints may not",
+            insert(attacker.id),
+            past_security,
+        )
+    if movable:
+        move = sql.SQL("UPDATE {0} SET tenant_id = %s WHERE ctid = (SELECT ctid FROM {0} LIMIT 1)")
+
+        def update(tenant_id: str) -> Callable[[], Answer]:
+            def ask() -> Answer:
+                with attacker.session() as session:
+                    return _every(session, movable, lambda table: _count(session, move, table, tenant_id))
+
+            return ask
+
+        yield Probe(
+            "give-a-row-away",
+            Layer.DATABASE,
+            f"changes tenant_id of a row of its own to {victim.id} in {_names(movable)}",
+            DENIED,
+            update(victim.id),
+            is_one_of(DENIED),
+            f"sets tenant_id of a row to itself in {_names(movable)}",
+            update(attacker.id),
+            is_ok,
+        )
+    if stealable and deletable:
+        remove = sql.SQL("DELETE FROM {0} WHERE ctid = (SELECT ctid FROM {0} WHERE tenant_id = %s LIMIT 1)")
+
+        def delete(tenant_id: str, tables: list[Relation]) -> Callable[[], Answer]:
+            def ask() -> Answer:
+                with attacker.session() as session:
+                    return _every(session, tables, lambda table: _count(session, remove, table, tenant_id))
+
+            return ask
+
+        yield Probe(
+            "delete-anothers",
+            Layer.DATABASE,
+            f"deletes a row of {victim.id} from {_names(stealable)}",
+            "no rows",
+            delete(victim.id, stealable),
+            is_one_of("no rows"),
+            f"deletes a row of its own from {_names(deletable)} (and rolls back)",
+            delete(attacker.id, deletable),
+            is_ok,
+        )
+
+
+def past_security(answer: Answer) -> bool:
+    """Whether a row got past row-level security: stored, or refused by a constraint of its table (class 23)."""
+    return is_ok(answer) or answer.code.startswith("23")
+
+
+def _roles(attacker: Subject, own: Holdings, read_own: Callable[[], Answer], reads_own: str) -> Iterator[Probe]:
+    def statement(text: sql.Composable) -> Callable[[], Answer]:
+        def ask() -> Answer:
+            with attacker.session() as session:
+                session.execute(sql.SQL("{}").format(text))
+                return _rows_of(session, own.with_rows, attacker.id)
+
+        return ask
+
+    for owner in sorted({each.owner for each in own.relations}):
+        yield Probe(
+            "set-role",
+            Layer.DATABASE,
+            f"runs SET ROLE {owner}, who owns the tables",
+            DENIED,
+            statement(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner))),
+            is_one_of(DENIED),
+            f"runs SET ROLE with its own login and {reads_own}",
+            statement(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(attacker.outputs.login))),
+            is_ok,
+        )
+    yield Probe(
+        "row-security-off",
+        Layer.DATABASE,
+        "switches row_security off and reads",
+        DENIED,
+        statement(sql.SQL("SET LOCAL row_security = off")),
+        is_one_of(DENIED),
+        f"with row_security on {reads_own}",
+        statement(sql.SQL("SET LOCAL row_security = on")),
+        is_ok,
+    )
+
+    def read_key() -> Answer:
+        with attacker.session() as session:
+            session.execute("SELECT FROM tenantry.pool_key").fetchall()
+            return Answer("ok", "reads the key that tokens are signed with")
+
+    yield Probe(
+        "token-key",
+        Layer.DATABASE,
+        "reads the key with which tenants' tokens are signed",
+        DENIED,
+        read_key,
+        is_one_of(DENIED),
+        reads_own,
+        read_own,
+        is_ok,
+    )
+
+
+def _every(
+    session: Session,
+    tables: Iterable[Relation],
+    ask: Callable[[Relation], Answer],
+    alike: Callable[[Answer], bool] | None = None,
+) -> Answer:
+    """One answer for all tables: the first's, unless another table answers otherwise."""
+    first: Answer | None = None
+    for table in tables:
+
+        def guarded(table: Relation = table) -> Answer:
+            with session.transaction():
+                return ask(table)
+
+        answer = answered(guarded)
+        if first is None:
+            first = answer
+        elif answer.code != first.code and not (alike and alike(answer) and alike(first)):
+            return Answer(answer.code, f"in {table.name}: {answer.detail}")
+    return first or Answer("no table", "there is none to try")
+
+
+def _read_others(session: Session, table: Relation, attacker: str) -> Answer:
+    statement = sql.SQL("SELECT tenant_id FROM {} WHERE tenant_id IS DISTINCT FROM %s LIMIT 1")
+    found = session.execute(statement.format(table.identifier), (attacker,)).fetchone()
+    if found is None:
+        return Answer("no rows", f"in {table.name}")
+    return Answer("ok", f"reads a row of {found[0]} in {table.name}")
+
+
+def _rows_of(session: TenantSession, tables: Iterable[Relation], tenant_id: str) -> Answer:
+    found = [each.name for each in tables if has_rows(session, each, tenant_id)]
+    return Answer("ok" if found else "no rows", f"reads its own rows in {', '.join(found)}" if found else "of its own")
+
+
+def _count(session: TenantSession, statement: sql.SQL, table: Relation, tenant_id: str) -> Answer:
+    changed = session.execute(statement.format(table.identifier), (tenant_id,)).rowcount
+    return Answer("ok", f"{changed} row") if changed else Answer("no rows", f"in {table.name}")
+
+
+def _names(tables: Iterable[Relation]) -> str:
+    return ", ".join(each.name for each in tables) or "no table"
