@@ -120,6 +120,12 @@ def require_ready(home: Home) -> None:
         raise NotRunning("the local cloud is not running", hint="Start it with `tenantry local up`")
 
 
+def life(home: Home) -> str:
+    """The present life's name, in the environment of each of its processes; ``NotRunning`` when there is none."""
+    require_ready(home)
+    return str(_state(home)["life"])
+
+
 def _state(home: Home) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(home.state.read_text())

@@ -45,6 +45,8 @@ def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None) ->
     def create_app(backend: Any) -> Any:
         if backend == "rds":
             _real_addresses()
+        if backend == "s3":
+            _unjudged_bucket_policies()
         return create_backend_app(backend)
 
     moto = DomainDispatcherApplication(create_app)
@@ -90,6 +92,18 @@ def _real_addresses() -> None:
     replaced: Any = DBInstance
     replaced.__init__ = initialize
     replaced.address = property(lambda self: "127.0.0.1")
+
+
+def _unjudged_bucket_policies() -> None:
+    """moto takes a policy's statements without their conditions: one that denies access without TLS would deny all.
+
+    Nothing is lost: what a policy permits is evaluated by ``isolation.iam``, never by moto.
+    """
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
+
+    replaced: Any = FakeBucket
+    replaced.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
 
 
 def _application(moto: Any) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import psycopg
 from rich.live import Live
@@ -46,18 +47,22 @@ async def _at_rest(connection: psycopg.AsyncConnection, tenant_id: str) -> Tenan
     return record
 
 
-async def picture(connection: psycopg.AsyncConnection, tenant_ids: list[str], *, rows: int = 14) -> Table:
-    """The running operations of these tenants and what they are doing."""
+async def picture(connection: psycopg.AsyncConnection, tenant_ids: Sequence[str | None], *, rows: int = 14) -> Table:
+    """The running operations of these tenants (None: any stack's) and what they are doing."""
     table = Table(box=None, pad_edge=False, show_header=False)
     for tenant_id in tenant_ids:
         running = await operations.list_operations(connection, tenant_id=tenant_id, status="running", limit=1)
         if not running:
-            table.add_row(tenant_id, "waiting for a worker", "")
+            record = None if tenant_id is None else await tenants.get(connection, tenant_id)
+            idle = "waiting for a worker" if record is None or record.state == "pending" else record.shown_state
+            table.add_row(tenant_id or "", idle, "")
             continue
         operation = running[0]
         steps = [step for _, step in await operations.steps_of(connection, [operation.operation_id])]
         done = sum(step.status == "done" for step in steps)
-        table.add_row(f"[bold]{tenant_id}[/bold]", f"{operation.kind}: {done} of {len(steps)} begun are done", "")
+        table.add_row(
+            f"[bold]{operation.stack_name}[/bold]", f"{operation.kind}: {done} of {len(steps)} begun are done", ""
+        )
         for step in [step for step in steps if step.status != "done"][:rows]:
             mark = "[red]x[/]" if step.status == "failed" else "[cyan].[/]"
             table.add_row("", f"{mark} {step.op} {step.type.split(':')[-1]} {step.name}", step.message or "")

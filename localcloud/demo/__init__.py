@@ -1,0 +1,1 @@
+"""``make demo``: three plans sold, three tenants built, each proved unable to reach the others."""
