@@ -79,6 +79,7 @@ def compose(home: Home, credentials: Credentials, ports: Mapping[str, int]) -> d
         "TENANTRY_APPLICATION_TOKENS": credentials.application_token,
         "TENANTRY_APPLICATION_TOKEN": credentials.application_token,  # the SDK's name: an application has one
         "TENANTRY_SECRETS_PROVIDER": "passphrase",
+        "TENANTRY_STACK_FILES": str(REPOSITORY),
         "TENANTRY_API_URL": f"http://127.0.0.1:{ports['api']}",
         "PULUMI_BACKEND_URL": url.replace("postgresql://", "postgres://", 1),
         "PULUMI_CONFIG_PASSPHRASE": credentials.passphrase,

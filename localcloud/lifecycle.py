@@ -8,7 +8,9 @@ import secrets
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -93,8 +95,20 @@ def down(home: Home) -> bool:
         home.wipe()  # refuses
     with file_lock(home.lock):
         _end_processes(home, _state(home))
+        _delete_stack_files(home)
         home.remove()
     return True
+
+
+def _delete_stack_files(home: Home) -> None:
+    """What this life's workers wrote beside the program (``provisioner.materialise``): their stacks are gone."""
+    from provisioner.stack_request import STACK_FILE_HEADER
+
+    with suppress(OSError, ValueError):
+        directory = Path(json.loads(home.environment.read_text())["TENANTRY_STACK_FILES"])
+        for file in directory.glob("Pulumi.*.yaml"):
+            if file.read_text().startswith(STACK_FILE_HEADER):
+                file.unlink()
 
 
 def status(home: Home) -> Status:

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import yaml
@@ -105,6 +106,7 @@ class Core:
 @asynccontextmanager
 async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None) -> AsyncIterator[Core]:
     """Everything that changes stacks, ready for use and warm."""
+    from provisioner import materialise
     from provisioner.cell import Cells, PlatformDefaults
     from provisioner.deployer import Deployer
     from provisioner.engine.runtime import prepare
@@ -132,7 +134,8 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             store=store,
             finder=AwsFinder(settings.region),
         )
-        operator = Operator(pool, settings.database_url.get_secret_value(), deployer, provider)
+        keep_file = partial(materialise.keep, state=store, secrets_provider=provider, directory=settings.stack_files)
+        operator = Operator(pool, settings.database_url.get_secret_value(), deployer, provider, keep_file)
         stack.callback(operator.close)
         cells = Cells(
             pool,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 import yaml
 from psycopg import AsyncConnection
 
@@ -16,13 +16,9 @@ from provisioner.engine.state import PostgresState
 from provisioner.errors import NotFound, PlatformMissing
 from provisioner.registry import platforms, tenants
 from provisioner.settings import ROOT, Settings
-from provisioner.stack_request import StackInputs
+from provisioner.stack_request import STACK_FILE_HEADER, StackInputs
 
-
-@dataclass(frozen=True)
-class Materialised:
-    stack_name: str
-    file: Path
+log = structlog.get_logger(__name__)
 
 
 async def inputs_of(connection: AsyncConnection, settings: Settings, stack_name: str) -> StackInputs:
@@ -55,8 +51,28 @@ def write(inputs: StackInputs, state: PostgresState, secrets_provider: str | Non
     file = directory / f"Pulumi.{inputs.stack_name}.yaml"
     descriptor, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=directory)
     with os.fdopen(descriptor, "w") as opened:
-        opened.write("# Written from the registry by `tenantry pulumi`: changes here are lost.\n")
+        opened.write(STACK_FILE_HEADER)
         yaml.safe_dump(document, opened)
     os.chmod(partial, 0o644)
     os.replace(partial, file)
     return file
+
+
+def keep(
+    stack_name: str,
+    inputs: StackInputs | None,
+    state: PostgresState,
+    secrets_provider: str | None,
+    *,
+    directory: Path | None,
+) -> None:
+    """Write, or with None delete, a stack's file in ``directory``. A convenience: what fails is only logged."""
+    if directory is None:
+        return
+    try:
+        if inputs is None:
+            (directory / f"Pulumi.{stack_name}.yaml").unlink(missing_ok=True)
+        else:
+            write(inputs, state, secrets_provider, directory=directory)
+    except OSError as error:
+        log.warning("stack_file.not_written", stack=stack_name, error=error.strerror)

@@ -56,9 +56,21 @@ class Held:
 
 
 class Operator:
-    """Runs operations one at a time. ``deployer`` is this process's own; ``secrets_provider`` is for new stacks."""
+    """Runs operations one at a time. ``deployer`` is this process's own; ``secrets_provider`` is for new stacks.
 
-    def __init__(self, pool: Pool, database_url: str, deployer: Deployer, secrets_provider: str | None) -> None:
+    ``keep_file`` is called in a thread with what a stack was made from, or None for a stack that is gone, so that a
+    plain ``pulumi`` finds its configuration beside the program.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        database_url: str,
+        deployer: Deployer,
+        secrets_provider: str | None,
+        keep_file: Callable[[str, StackInputs | None], None] = lambda stack_name, inputs: None,
+    ) -> None:
+        self._keep_file = keep_file
         self._pool = pool
         self._database_url = database_url
         self._deployer = deployer
@@ -119,6 +131,8 @@ class Operator:
             result = await self._execute(held, operation, inputs, recorder, reason, refresh)
             await asyncio.to_thread(held.lease.check)
             await self._end(held, operation_id, tenant_id, kind, result=result)
+            gone = operation is Operation.DESTROY
+            await asyncio.to_thread(self._keep_file, held.stack_name, None if gone else inputs)
             seconds = round(time.monotonic() - began, 3)
             log.info("operation.succeeded", stack=held.stack_name, seconds=seconds, changes=dict(result.changes))
             return result

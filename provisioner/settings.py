@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     api_url: str = "http://127.0.0.1:8080"
     database_ca: Path | None = Field(None, description="CA bundle of the tenants' databases")
     secrets_provider: str | None = Field(None, description="Pulumi secrets provider of new stacks: awskms://...")
+    stack_files: Path | None = Field(
+        None, description="where workers keep Pulumi.<stack>.yaml; the checkout itself lets plain pulumi work in it"
+    )
     home: Path = Field(default_factory=default_home)
     backend_url: SecretStr = Field(SecretStr(""), validation_alias="PULUMI_BACKEND_URL")
     sweep_interval_s: int = Field(60, ge=1, description="seconds between two sweeps over all tenants")

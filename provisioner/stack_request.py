@@ -14,6 +14,8 @@ from stacks.app_schema import MigrationsInvalid, app_migrations
 SPEC = "tenantry:spec"
 PLATFORM = "tenantry:platform"
 APP_SCHEMA = "tenantry:app_schema"
+#: First line of every ``Pulumi.<stack>.yaml`` that is written from the registry.
+STACK_FILE_HEADER = "# Written from the registry by Tenantry: changes here are lost.\n"
 #: Of every stack: a resource without an explicit provider would go to an ambient account.
 NO_DEFAULT_PROVIDERS = {"pulumi:disable-default-providers": '["*"]'}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -80,6 +80,13 @@ def _run(stack: str, arguments: list[str]) -> int:
                 backend, Fence(stack, lease.number).application_name
             )
             code = _call(command, environment, on_start=lease.record_engine)
+        if code != 0 and arguments[0] == "destroy" and _is_protected(state.deployment(stack) or {}):
+            err.print(
+                f"[yellow]hint:[/yellow] stack {stack} is protected. Offboarding is authorised in two steps, which "
+                f"`tenantry tenants destroy {stack.partition('.')[0]}` takes once nobody pays for the tenant: "
+                "protection off with a final snapshot, then destroy.",
+                soft_wrap=True,
+            )
         if lost:
             err.print("[red]error:[/red] the lease of the stack was lost while the command ran")
             return 5
@@ -100,3 +107,7 @@ def _call(command: list[str], environment: dict[str, str], on_start: object = No
             return process.wait()
         except KeyboardInterrupt:
             continue
+
+
+def _is_protected(deployment: dict[str, Any]) -> bool:
+    return any(resource.get("protect") for resource in deployment.get("resources") or [])
