@@ -104,7 +104,7 @@ def _delete_stack_files(home: Home) -> None:
     """What this life's workers wrote beside the program (``provisioner.materialise``): their stacks are gone."""
     from provisioner.stack_request import STACK_FILE_HEADER
 
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, KeyError):
         directory = Path(json.loads(home.environment.read_text())["TENANTRY_STACK_FILES"])
         for file in directory.glob("Pulumi.*.yaml"):
             if file.read_text().startswith(STACK_FILE_HEADER):
