@@ -162,9 +162,12 @@ class Instance(AwsHandler):
         record = _request(aws, local, inputs) if local is not None else None
         try:
             instance = self._ask(aws, inputs, record)
-        except ClientError:
+        except ClientError as error:
             if local is not None and record is not None:
                 local.withdraw(record)
+            if missing(error, "DBInstanceAlreadyExists"):
+                message = f"DB instance {inputs['identifier']} already exists: import it, or delete it"
+                raise refusal("CreateDBInstance", "DBInstanceAlreadyExists", message) from error
             raise
         id = instance["DbiResourceId"]
         if local is not None and record is not None:

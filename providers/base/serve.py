@@ -15,10 +15,6 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from providers.base.handler import Provider
 from providers.base.server import Servicer
 
-# gRPC's handlers of fork() crash a child that a busy server forks, before it executes its program (-11). They are
-# registered when gRPC is first used, unless this says no.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 #: operations at once; each may wait minutes for the cloud, and Cancel needs a thread as well
 _THREADS = 128
 _MESSAGE_BYTES = 400 * 1024 * 1024  #: the engine's own limit
