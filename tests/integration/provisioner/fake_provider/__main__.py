@@ -17,7 +17,17 @@ from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 CLOUD = Path(os.environ["FAKE_CLOUD"])
-CANCELLED = threading.Event()
+#: One event a call in flight: attached, the provider serves later engines as well, which no earlier Cancel may touch.
+IN_FLIGHT: set[threading.Event] = set()
+
+
+def cancelled_within(seconds: float) -> bool:
+    cancelled = threading.Event()
+    IN_FLIGHT.add(cancelled)
+    try:
+        return cancelled.wait(seconds)
+    finally:
+        IN_FLIGHT.discard(cancelled)
 
 
 def note(line: str) -> None:
@@ -74,7 +84,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if path.exists():
             context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{inputs['name']} exists already")
         path.write_text(json.dumps(inputs))
-        if CANCELLED.wait(float(inputs.get("delay") or 0)):
+        if cancelled_within(float(inputs.get("delay") or 0)):
             if path.exists() and json.loads(path.read_text()) == inputs:
                 path.unlink()
             context.abort(grpc.StatusCode.CANCELLED, "cancelled")
@@ -100,7 +110,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         if inputs.get("fail"):
             context.abort(grpc.StatusCode.UNKNOWN, inputs["fail"])
         (CLOUD / f"{request.id}.json").write_text(json.dumps(inputs))
-        CANCELLED.wait(float(inputs.get("delay") or 0))
+        cancelled_within(float(inputs.get("delay") or 0))
         return provider_pb2.UpdateResponse(properties=as_struct({**inputs, "url": f"fake://{request.id}"}))
 
     def Delete(self, request: Any, context: Any) -> Any:
@@ -110,8 +120,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Cancel(self, request: Any, context: Any) -> Any:
         if not os.environ.get("FAKE_IGNORES_CANCEL"):
-            CANCELLED.set()
-            threading.Timer(0.5, CANCELLED.clear).start()  # attached, it serves later updates as well
+            for call in list(IN_FLIGHT):
+                call.set()
         return empty_pb2.Empty()
 
 
