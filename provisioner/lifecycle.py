@@ -44,18 +44,19 @@ MOVES: dict[TenantState, tuple[tuple[str, TenantState], ...]] = {
         ("the subscription stops granting access, and the stack closes it", TenantState.SUSPENDED),
         ("the subscription ends, and the stack closes access", TenantState.RETAINED),
         (
-            "the subscription ended before it stood, and its retention is over or an operator destroys it",
+            "its retention is over, or an operator destroys it",
             TenantState.DESTROYING,
         ),
     ),
     TenantState.READY: (
         ("the subscription stops granting access", TenantState.SUSPENDED),
         ("the subscription ends", TenantState.RETAINED),
+        ("the subscription has ended for longer than its plan retains data", TenantState.DESTROYING),
     ),
     TenantState.SUSPENDED: (
         ("a payment arrives", TenantState.READY),
         ("the subscription ends", TenantState.RETAINED),
-        ("an operator destroys it", TenantState.DESTROYING),
+        ("its retention is over, or an operator destroys it", TenantState.DESTROYING),
     ),
     TenantState.RETAINED: (
         ("the customer subscribes again", TenantState.READY),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from components.spec import CellName, Environment
@@ -34,30 +35,54 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TENANTRY_", extra="ignore", frozen=True)
 
     database_url: SecretStr = Field(description="control plane PostgreSQL, libpq URL")
-    installation: str = Field("tenantry", pattern=r"^[a-z][a-z0-9-]{0,19}$")
-    environment: Environment = Environment.PRODUCTION
+    installation: str = Field(
+        "tenantry", pattern=r"^[a-z][a-z0-9-]{0,19}$", description="tells several installations of one account apart"
+    )
+    environment: Environment = Field(
+        Environment.PRODUCTION,
+        description="production, staging or development; decides deletion protection and backups",
+    )
     cell: CellName = Field("default", description="cell that new tenants are placed in")
-    region: str = Field("us-east-1", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
-    catalogue: Path = ROOT / "example" / "plans.toml"
-    app_schema: Path = ROOT / "example" / "app_schema"
-    stripe_api_key: SecretStr = SecretStr("")
+    region: str = Field(
+        "us-east-1",
+        validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"),
+        description="AWS region of the default cell",
+    )
+    catalogue: Path = Field(ROOT / "example" / "plans.toml", description="the plans: plans.toml")
+    app_schema: Path = Field(
+        ROOT / "example" / "app_schema", description="directory of the application's SQL migrations"
+    )
+    stripe_api_key: SecretStr = Field(SecretStr(""), description="secret or restricted key of Stripe; its mode is ours")
     stripe_api_base: str | None = Field(None, description="another Stripe than api.stripe.com: the local one")
-    stripe_webhook_secrets: SecretList = ()
+    stripe_webhook_secrets: SecretList = Field(
+        (),
+        description="signing secrets of the webhook endpoint, comma-separated: two while one is rotated; at least one",
+    )
     webhook_tolerance_s: int = Field(300, ge=1, description="age of a webhook's signature that is still taken, seconds")
-    webhook_max_bytes: int = Field(512 * 1024, ge=1024)
-    operator_tokens: SecretList = ()
-    application_tokens: SecretList = ()
+    webhook_max_bytes: int = Field(512 * 1024, ge=1024, description="longest webhook body that is read, bytes")
+    operator_tokens: SecretList = Field(
+        (), description="bearer tokens of the operator API, comma-separated; at least one"
+    )
+    application_tokens: SecretList = Field(
+        (), description="bearer tokens of the broker, for applications, comma-separated"
+    )
     broker_principal_arns: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="comma-separated ARNs that may assume tenant roles; empty: roles of this account by policy"
     )
-    api_url: str = "http://127.0.0.1:8080"
+    api_url: str = Field("http://127.0.0.1:8080", description="where `tenantry serve` listens")
     database_ca: Path | None = Field(None, description="CA bundle of the tenants' databases")
     secrets_provider: str | None = Field(None, description="Pulumi secrets provider of new stacks: awskms://...")
     stack_files: Path | None = Field(
         None, description="where workers keep Pulumi.<stack>.yaml; the checkout itself lets plain pulumi work in it"
     )
-    home: Path = Field(default_factory=default_home)
-    backend_url: SecretStr = Field(SecretStr(""), validation_alias="PULUMI_BACKEND_URL")
+    home: Path = Field(
+        default_factory=default_home, description="data of this machine: PULUMI_HOME, and the local cloud's life"
+    )
+    backend_url: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="PULUMI_BACKEND_URL",
+        description="where Pulumi's state is: the control plane's database, under postgres://; that is the default",
+    )
     sweep_interval_s: int = Field(60, ge=1, description="seconds between two sweeps over all tenants")
     shutdown_grace_s: float = Field(20, ge=0, description="seconds a running operation gets to finish on SIGTERM")
 
@@ -99,3 +124,40 @@ def load() -> Settings:
             "the environment is incomplete: " + "; ".join(problems),
             hint='for the local cloud: `tenantry local up`, then eval "$(tenantry local env)"',
         ) from None
+
+
+def as_markdown() -> str:
+    """The content of ``docs/configuration.md``."""
+    lines = [
+        "# Configuration",
+        "",
+        "Generated from `provisioner/settings.py` by `python -m provisioner.settings`; a test compares.",
+        "",
+        "The service reads its environment and nothing else; `tenantry doctor` checks it. Pulumi, boto3 and libpq keep",
+        "their own variables: `PULUMI_CONFIG_PASSPHRASE`, `AWS_...`, `PG...`.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variable = alias.choices[0] if isinstance(alias, AliasChoices) else alias or f"TENANTRY_{name.upper()}"
+        lines.append(f"| `{variable}` | {_default(field)} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default_factory is not None:
+        return "`~/.local/share/tenantry/...`, as root `/var/lib/tenantry/...`"
+    value = field.default
+    if isinstance(value, Path):
+        return f"`{value.relative_to(ROOT)}`"
+    if value is None or value == () or (isinstance(value, SecretStr) and not value.get_secret_value()):
+        return ""
+    return f"`{value}`"
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "configuration.md").write_text(as_markdown())
