@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
-
 from isolation.attempts import Answer, Layer, Probe, is_ok, is_one_of
 from isolation.subject import Subject
 from tenantry import InvalidFileName, TenantConflict
 
-DATABASE = "/v1/broker/database"
+OWN_FILE = "tenantry-proof.txt"
 
 
 def probes(attacker: Subject, victim: Subject) -> Iterator[Probe]:
@@ -37,36 +35,23 @@ def probes(attacker: Subject, victim: Subject) -> Iterator[Probe]:
         is_ok,
     )
 
-    def posted(body: dict[str, Any], token: str | None) -> Callable[[], Answer]:
-        def ask() -> Answer:
-            return _post(attacker, body, token)
+    def own() -> Answer:
+        return attacker.broker.as_application({"tenant_id": attacker.id})
 
-        return ask
-
-    token = attacker.sdk.config.application_token
-    own = posted({"tenant_id": attacker.id}, token)
     own_tried = "asks the broker for its own login with the application's token"
-    for name, presented, words in (
-        ("no-token", None, "without a token"),
-        ("wrong-token", "guess", "with a wrong token"),
-    ):
-        yield Probe(
-            name,
-            Layer.API,
-            f"asks the broker for the login of {victim.id} {words}",
-            "401",
-            posted({"tenant_id": victim.id}, presented),
-            is_one_of("401"),
-            own_tried,
-            own,
-            is_ok,
-        )
+    for name, token, words in (("no-token", None, "without a token"), ("wrong-token", "a-guess", "with a wrong token")):
+
+        def ask(token: str | None = token) -> Answer:
+            return attacker.broker.ask({"tenant_id": victim.id}, token=token)
+
+        tried = f"asks the broker for the login of {victim.id} {words}"
+        yield Probe(name, Layer.API, tried, "401", ask, is_one_of("401"), own_tried, own, is_ok)
     yield Probe(
         "chosen-placement",
         Layer.API,
         f"asks the broker for its own login but names the database, login and role of {victim.id}",
         "422",
-        posted({"tenant_id": attacker.id, **_placement(victim)}, token),
+        lambda: attacker.broker.as_application({"tenant_id": attacker.id, **_placement(victim)}),
         is_one_of("422"),
         own_tried,
         own,
@@ -81,21 +66,6 @@ def _placement(victim: Subject) -> dict[str, Any]:
         "role_arn": outputs.role_arn,
         "db_name": outputs.database.name,
     }
-
-
-def _post(subject: Subject, body: dict[str, Any], token: str | None) -> Answer:
-    config = subject.sdk.config
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    try:
-        answer = httpx.post(config.api_url + DATABASE, json=body, headers=headers, timeout=config.broker_timeout)
-    except httpx.HTTPError as error:
-        return Answer(type(error).__name__, "the broker did not answer")
-    if answer.status_code == 200:
-        return Answer("ok", f"the broker issued login {answer.json()['username']}")
-    try:
-        return Answer(str(answer.status_code), str(answer.json()["error"]["code"]))
-    except (ValueError, KeyError, TypeError):
-        return Answer(str(answer.status_code))
 
 
 def file_probes(attacker: Subject, victim: Subject) -> Iterator[Probe]:
@@ -135,6 +105,3 @@ def file_probes(attacker: Subject, victim: Subject) -> Iterator[Probe]:
         round_trip,
         is_ok,
     )
-
-
-OWN_FILE = "tenantry-proof.txt"

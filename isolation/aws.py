@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from isolation.attempts import Answer, Layer, Probe, is_ok
-from isolation.cloud_subject import TAG, CloudSubject
+from isolation.cloud_subject import TAG, CloudSubject, Wall
 from isolation.iam import Decision, Outcome, Principal
 from isolation.subject import Subject
 
@@ -56,6 +56,20 @@ def file_probes(attacker: CloudSubject, victim: CloudSubject) -> Iterator[Probe]
             lambda ask=ask: ask(victim),  # type: ignore[misc]
             f"{verb} an object under its own {attacker.bucket_arn}/{attacker.outputs.prefix}",
             lambda ask=ask: ask(attacker),  # type: ignore[misc]
+        )
+
+    for wall in Wall:
+
+        def alone(of: CloudSubject, wall: Wall = wall) -> Answer:
+            return of_decision(of.on_wall(wall, attacker.principal))
+
+        yield _probe(
+            f"get-object-{wall.name.lower()}-alone",
+            Layer.FILES,
+            f"reads an object of {victim.id}, if nothing but {wall.value} were in the way",
+            lambda alone=alone: alone(victim),  # type: ignore[misc]
+            f"reads an object of its own past {wall.value}",
+            lambda alone=alone: alone(attacker),  # type: ignore[misc]
         )
 
     def listing(of: CloudSubject, prefix: str | None) -> Answer:
@@ -111,14 +125,15 @@ _ENCRYPTED = {
 def iam_probes(attacker: CloudSubject, victim: CloudSubject, application: Subject) -> Iterator[Probe]:
     """Roles, tags and secrets. ``application``: the attacker's, which gets its own login from the broker."""
 
-    def by_broker(of: CloudSubject, tags: dict[str, str]) -> Answer:
-        brokers = of.brokers()
-        if not brokers:
-            return Answer("nobody", f"the trust policy of {of.outputs.role_arn} lets nobody in")
-        return _worst([of_decision(_with_session(of, broker, tags)) for broker in brokers])
+    def assumed(of: CloudSubject, tags: dict[str, str], *, read: bool = False) -> Answer:
+        """By whomever the role trusts: who gets through counts, for an attack as for its twin."""
+        decide = _read_with_session if read else _session
+        answers = [of_decision(decide(of, broker, tags)) for broker in of.brokers()]
+        nobody = Answer("nobody", f"the trust policy of {of.outputs.role_arn} lets nobody in")
+        return next((each for each in answers if is_ok(each)), answers[0] if answers else nobody)
 
     def own_session() -> Answer:
-        return by_broker(attacker, {TAG: attacker.id})
+        return assumed(attacker, {TAG: attacker.id})
 
     own_tried = f"the broker assumes {attacker.outputs.role_arn} with the tag {TAG}={attacker.id}"
     yield _probe(
@@ -132,20 +147,32 @@ def iam_probes(attacker: CloudSubject, victim: CloudSubject, application: Subjec
     yield _probe(
         "no-tag",
         Layer.IAM,
-        f"gets a session of {victim.outputs.role_arn} without a tag and reads an object of {victim.id}",
-        lambda: by_broker(victim, {}),
-        own_tried + " and reads an object of its own",
+        f"has the broker assume {victim.outputs.role_arn} without a tag",
+        lambda: assumed(victim, {}),
+        own_tried,
         own_session,
     )
-    yield _probe(
-        "own-tag-on-anothers-role",
-        Layer.IAM,
-        f"gets a session of {victim.outputs.role_arn} with the tag {TAG}={attacker.id} and reads an object of"
-        f" {victim.id}",
-        lambda: by_broker(victim, {TAG: attacker.id}),
-        own_tried + " and reads an object of its own",
-        own_session,
-    )
+    if victim.outputs.prefix:
+        # whoever shares the role may have a session of it; what it may read is decided by the tag
+        yield _probe(
+            "own-tag-on-anothers-role",
+            Layer.IAM,
+            f"gets a session of {victim.outputs.role_arn} with the tag {TAG}={attacker.id} and reads an object of"
+            f" {victim.id}",
+            lambda: assumed(victim, {TAG: attacker.id}, read=True),
+            own_tried + " and reads an object of its own",
+            lambda: assumed(attacker, {TAG: attacker.id}, read=True),
+        )
+    else:
+        yield _probe(
+            "own-tag-on-anothers-role",
+            Layer.IAM,
+            f"has the broker assume {victim.outputs.role_arn}, which is {victim.id}'s alone, with the tag"
+            f" {TAG}={attacker.id}",
+            lambda: assumed(victim, {TAG: attacker.id}),
+            own_tried,
+            own_session,
+        )
 
     def own_login() -> Answer:
         with application.session() as session:
@@ -163,7 +190,11 @@ def iam_probes(attacker: CloudSubject, victim: CloudSubject, application: Subjec
     )
 
 
-def _with_session(of: CloudSubject, broker: Principal, tags: dict[str, str]) -> Decision:
+def _session(of: CloudSubject, broker: Principal, tags: dict[str, str]) -> Decision:
+    return of.session_for(broker, tags)[0]
+
+
+def _read_with_session(of: CloudSubject, broker: Principal, tags: dict[str, str]) -> Decision:
     """The refusal of a session of the role of ``of``, or what that session may do with an object of ``of``."""
     decision, session = of.session_for(broker, tags)
     if session is None:
@@ -174,8 +205,3 @@ def _with_session(of: CloudSubject, broker: Principal, tags: dict[str, str]) -> 
             reads.outcome, "the role is assumed and the object read", decision.statements + reads.statements
         )
     return reads
-
-
-def _worst(answers: list[Answer]) -> Answer:
-    """Whoever gets through counts; for an attack as for its twin."""
-    return next((each for each in answers if is_ok(each)), answers[0])

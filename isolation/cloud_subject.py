@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from components.spec import TenantOutputs
-from isolation.iam import AssumedRole, Decision, PolicyDocument, Principal, Request, Role, User, assume_role, authorize
+from isolation.iam import (
+    AssumedRole,
+    Decision,
+    PolicyDocument,
+    Principal,
+    Request,
+    ResourcePolicies,
+    Role,
+    User,
+    assume_role,
+    authorize,
+)
 from isolation.iam.collect import Cloud
 
 TAG = "tenant_id"
 OBJECT = "tenantry-proof"
+
+
+class Wall(StrEnum):
+    """Each keeps a tenant's session from another tenant's files even if the others fall."""
+
+    ROLE = "the role's own policies"
+    BOUNDARY = "the permissions boundary"
+    BUCKET = "the bucket's policy"
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,20 @@ class CloudSubject:
         request = Request(principal, action, resource, self.account, context)
         return authorize(request, self.cloud.bucket(self.outputs.bucket))
 
+    def on_wall(self, wall: Wall, principal: AssumedRole) -> Decision:
+        """Whether ``principal`` could read this tenant's object if ``wall`` were all there is."""
+        role = principal.role
+        if wall is Wall.ROLE:
+            alone, resource = replace(role, boundary=None), ResourcePolicies()
+        elif wall is Wall.BOUNDARY:
+            policies = () if role.boundary is None else (role.boundary,)
+            alone, resource = replace(role, policies=policies, boundary=None), ResourcePolicies()
+        else:
+            alone = replace(role, policies=(_EVERYTHING,), boundary=None)
+            resource = self.cloud.bucket(self.outputs.bucket)
+        request = Request(replace(principal, role=alone), "s3:GetObject", self.object_arn, self.account)
+        return authorize(request, resource)
+
     def on_key(self, principal: Principal, action: str, *, through_s3: bool, of: str | None = None) -> Decision:
         """Whether ``principal`` may use this tenant's key; S3 names the object that it is used for (``of``)."""
         arn = self.outputs.kms_key_arn
@@ -95,3 +129,6 @@ _NOBODY = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"}],
 }
+_EVERYTHING = PolicyDocument.parse(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}, "a policy of all"
+)

@@ -9,7 +9,6 @@ import psycopg
 
 from isolation.attempts import Answer
 from isolation.subject import Subject
-from tenantry.broker import BrokerClient, DatabaseCredentials
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -26,23 +25,17 @@ _REFUSALS = (
 REFUSED = ("28P01", "28000", "42501")
 
 
-def credentials(subject: Subject) -> DatabaseCredentials:
-    """The tenant's own, as the broker issues them to its application."""
-    with contextlib.closing(BrokerClient(subject.sdk.config)) as broker:
-        return broker.database(subject.id)
-
-
 @contextlib.contextmanager
 def open_own(subject: Subject) -> Iterator[Connection]:
     """The tenant's database with the tenant's login, and nothing entered."""
-    issued = credentials(subject)
+    issued = subject.broker.credentials(subject.id)
     with _open(subject, subject, issued.username, issued.password) as connection:
         yield connection
 
 
 def knock(subject: Subject, at: Subject, *, username: str | None = None) -> Answer:
     """Log in at another tenant's database with the subject's password, as its own login or as ``username``."""
-    issued = credentials(subject)
+    issued = subject.broker.credentials(subject.id)
     try:
         with _open(subject, at, username or issued.username, issued.password) as connection:
             who = connection.execute("SELECT session_user::text, current_database()::text").fetchone()

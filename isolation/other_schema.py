@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 
 from psycopg import sql
 
-from isolation.attempts import Answer, Layer, Probe, answered, is_ok, is_one_of
+from isolation.attempts import Answer, Layer, Probe, is_ok, is_one_of
 from isolation.subject import Subject
-from isolation.tables import Relation
+from isolation.tables import Relation, each_table, names
 from isolation.witness import Holdings
 from tenantry.session import TenantSession
 
 DENIED = "42501"
+is_denied = is_one_of(DENIED)
 
 
 def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) -> Iterator[Probe]:
@@ -25,31 +26,31 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
     def probe(
         name: str, tried: str, attack: Callable[[], Answer], own_tried: str, own_ask: Callable[[], Answer]
     ) -> Probe:
-        return Probe(name, Layer.DATABASE, tried, DENIED, attack, is_one_of(DENIED), own_tried, own_ask, is_ok)
+        return Probe(name, Layer.DATABASE, tried, DENIED, attack, is_denied, own_tried, own_ask, is_ok)
 
     if foreign and mine:
         yield probe(
             "enter-schema",
             f"looks up a table in schema {schema}",
-            _each(attacker, foreign[:1], _look_up),
+            _each(attacker, foreign[:1], _look_up, is_denied),
             f"looks up its own in schema {attacker.outputs.db_schema}",
-            _each(attacker, mine[:1], _look_up),
+            _each(attacker, mine[:1], _look_up, is_ok),
         )
         yield probe(
             "read-schema",
-            f"reads {_names(foreign)} in schema {schema}",
-            _each(attacker, foreign, _read),
-            f"reads its own {_names(mine)}",
-            _each(attacker, mine, _read),
+            f"reads {names(foreign)} in schema {schema}",
+            _each(attacker, foreign, _read, is_denied),
+            f"reads its own {names(mine)}",
+            _each(attacker, mine, _read, is_ok),
         )
     writable = [each for each in mine if each.by_tenant and each.deletable]
     if tables and writable:
         yield probe(
             "write-schema",
-            f"deletes from {_names(tables)} in schema {schema}",
-            _each(attacker, tables, _delete_nothing),
-            f"runs the same on its own {_names(writable)}",
-            _each(attacker, writable, _delete_nothing),
+            f"deletes from {names(tables)} in schema {schema}",
+            _each(attacker, tables, _delete_nothing, is_denied),
+            f"runs the same on its own {names(writable)}",
+            _each(attacker, writable, _delete_nothing, is_ok),
         )
 
     def create(where: str) -> Callable[[], Answer]:
@@ -67,9 +68,9 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
         f"creates a table in schema {schema}",
         DENIED,
         create(schema),
-        is_one_of(DENIED),
-        f"reads its own {_names(mine)}",
-        _each(attacker, mine, _read),
+        is_denied,
+        f"reads its own {names(mine)}",
+        _each(attacker, mine, _read, is_ok),
         is_ok,
     )
     roles = sorted({each.owner for each in theirs.relations} | {victim.outputs.login} - {attacker.outputs.login})
@@ -84,25 +85,14 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
 
 
 def _each(
-    attacker: Subject, tables: Iterable[Relation], ask: Callable[[TenantSession, Relation], Answer]
+    attacker: Subject,
+    tables: Iterable[Relation],
+    ask: Callable[[TenantSession, Relation], Answer],
+    expected: Callable[[Answer], bool],
 ) -> Callable[[], Answer]:
-    """One answer for all tables: the first's, unless another table answers otherwise."""
-
     def asked() -> Answer:
-        first: Answer | None = None
         with attacker.session() as session:
-            for table in tables:
-
-                def guarded(table: Relation = table) -> Answer:
-                    with session.transaction():
-                        return ask(session, table)
-
-                answer = answered(guarded)
-                if first is None:
-                    first = answer
-                elif answer.code != first.code:
-                    return Answer(answer.code, f"in {table.name}: {answer.detail}")
-        return first or Answer("no table", "there is none to try")
+            return each_table(session, tables, lambda table: ask(session, table), expected)
 
     return asked
 
@@ -130,7 +120,3 @@ def _set_role(attacker: Subject, role: str) -> Callable[[], Answer]:
             return Answer("ok", f"acts as {role}")
 
     return ask
-
-
-def _names(tables: Iterable[Relation]) -> str:
-    return ", ".join(each.name for each in tables) or "no table"

@@ -1,9 +1,10 @@
 """The proof: every tenant attacks every other, at every border, and each refusal has its permitted twin.
 
     from isolation.proof import prove_all
+    from isolation.report import isolated
 
     attempts = prove_all([acme, globex], sdk=Tenantry.from_env(), aws=boto3.session.Session())
-    assert all(attempt.passed for attempt in attempts)
+    assert isolated(attempts)
 
 It runs against what stands: logins and SQL on the tenants' real servers, the real broker, the policies that the cloud
 returns. Whatever the attacks change is rolled back; two things are written: a row for a tenant of the pool that has
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from components.spec import TenantOutputs
 from isolation import api, aws, database
 from isolation.attempts import Attempt, Layer, Probe, failed
+from isolation.broker import Broker
 from isolation.cloud_subject import CloudSubject
 from isolation.iam.collect import Aws, Cloud
 from isolation.subject import Subject
@@ -37,33 +39,36 @@ def prove_all(tenants: Iterable[TenantOutputs], *, sdk: Tenantry, aws: Aws, seen
 
     ``sdk``: an application's, for the installation that the tenants stand in. ``aws``: makes boto3 clients that may
     read IAM, S3's and KMS's policies (a ``boto3.session.Session`` does). ``seen`` is called with each attempt at once.
-    Raises nothing: what could not be tried is an attempt that failed.
+    Raises nothing: what could not be tried is an attempt that failed. Of fewer than two tenants nothing can be proved:
+    the list is empty, and ``isolation.report.isolated`` is false of it.
     """
-    cloud = Cloud(aws)
-    found: list[Attempt] = []
-    subjects = [Subject(outputs, sdk) for outputs in tenants]
-    with _Everything(subjects) as known:
-        for attacker, victim in itertools.permutations(subjects, 2):
-            for attempt in _pair(attacker, victim, cloud, known):
-                seen(attempt)
-                found.append(attempt)
-    for attempt in known.left_behind:
-        seen(attempt)
-        found.append(attempt)
-    return found
+    return _prove(list(itertools.permutations(tenants, 2)), sdk, aws, seen)
 
 
 def prove_pair(
     attacker: TenantOutputs, victim: TenantOutputs, *, sdk: Tenantry, aws: Aws, seen: Seen = _nobody
 ) -> list[Attempt]:
     """``attacker`` against ``victim``, and not the other way round; otherwise as ``prove_all``."""
-    one, other = Subject(attacker, sdk), Subject(victim, sdk)
+    return _prove([(attacker, victim)], sdk, aws, seen)
+
+
+def _prove(pairs: Sequence[tuple[TenantOutputs, TenantOutputs]], sdk: Tenantry, aws: Aws, seen: Seen) -> list[Attempt]:
     found: list[Attempt] = []
-    with _Everything([one, other]) as known:
-        for attempt in _pair(one, other, Cloud(aws), known):
-            seen(attempt)
-            found.append(attempt)
-    return [*found, *known.left_behind]
+
+    def note(attempt: Attempt) -> None:
+        found.append(attempt)
+        seen(attempt)
+
+    cloud = Cloud(aws)
+    with Broker(sdk.config) as broker:
+        subjects = {each.tenant_id: Subject(each, sdk, broker) for pair in pairs for each in pair}
+        with _Everything(list(subjects.values())) as known:
+            for attacker, victim in pairs:
+                for attempt in _pair(subjects[attacker.tenant_id], subjects[victim.tenant_id], cloud, known):
+                    note(attempt)
+        for attempt in known.left_behind:
+            note(attempt)
+    return found
 
 
 class _Everything:

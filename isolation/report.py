@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isolation.attempts import Attempt, Layer
@@ -25,6 +25,11 @@ def rows(attempts: Iterable[Attempt]) -> list[tuple[str, ...]]:
         )
         for each in attempts
     ]
+
+
+def isolated(attempts: Sequence[Attempt]) -> bool:
+    """Whether something was tried, and every attempt of it passed."""
+    return bool(attempts) and all(each.passed for each in attempts)
 
 
 @dataclass(frozen=True)

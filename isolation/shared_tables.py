@@ -9,21 +9,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import psycopg
 from psycopg import sql
 
 from isolation import connections
 from isolation.attempts import Answer, Layer, Probe, answered, is_ok, is_one_of
 from isolation.subject import Subject
-from isolation.tables import Relation, has_rows
+from isolation.tables import Relation, Session, each_table, has_rows, names
 from isolation.witness import Holdings
 from tenantry.session import TenantSession
 
 DENIED = "42501"
+is_denied = is_one_of(DENIED)
 _SET_TENANT = "SELECT set_config('app.current_tenant', %s, true)"
 _SET_TOKEN = "SELECT set_config('app.tenant_token', %s, true)"  # noqa: S105 - the statement, no token
-
-Session = TenantSession | psycopg.Connection[tuple[Any, ...]]
 
 
 def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) -> Iterator[Probe]:
@@ -34,20 +32,20 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
         with attacker.session() as session:
             return _rows_of(session, mine, attacker.id)
 
-    def denied(
-        name: str, tried: str, attack: Callable[[], Answer], own: Callable[[], Answer], own_tried: str, by: str = DENIED
-    ) -> Probe:
-        return Probe(name, Layer.DATABASE, tried, by, attack, is_one_of(*by.split(", ")), own_tried, own, is_ok)
+    def denied(name: str, tried: str, attack: Callable[[], Answer], own: Callable[[], Answer], own_tried: str) -> Probe:
+        return Probe(name, Layer.DATABASE, tried, DENIED, attack, is_denied, own_tried, own, is_ok)
 
-    reads_own = f"reads its own rows in {_names(mine)}"
+    reads_own = f"reads its own rows in {names(mine)}"
 
     def without_tenant() -> Answer:
         with connections.open_own(attacker) as connection:
-            return _every(connection, foreign, lambda table: _read_others(connection, table, attacker.id))
+            return each_table(
+                connection, foreign, lambda table: _read_others(connection, table, attacker.id), is_denied
+            )
 
     yield denied(
         "no-tenant",
-        f"logs in and reads {_names(foreign)} without entering any tenant",
+        f"logs in and reads {names(foreign)} without entering any tenant",
         without_tenant,
         read_own,
         reads_own,
@@ -58,20 +56,20 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
             with attacker.session() as session:
                 for statement, value in settings:
                     session.execute(statement, (value,))
-                return _every(session, foreign, lambda table: _read_others(session, table, attacker.id))
+                return each_table(session, foreign, lambda table: _read_others(session, table, attacker.id), is_denied)
 
         return attack
 
     yield denied(
         "forged-tenant",
-        f"sets app.current_tenant to {victim.id} in raw SQL and reads {_names(foreign)}",
+        f"sets app.current_tenant to {victim.id} in raw SQL and reads {names(foreign)}",
         forged((_SET_TENANT, victim.id)),
         forged_own(attacker, mine),
         f"sets app.current_tenant to itself and {reads_own}",
     )
     yield denied(
         "forged-token",
-        f"sets app.current_tenant to {victim.id} and a token signed with a key of its own, and reads {_names(foreign)}",
+        f"sets app.current_tenant to {victim.id} and a token signed with a key of its own, and reads {names(foreign)}",
         forged((_SET_TENANT, victim.id), (_SET_TOKEN, forged_token(victim))),
         read_own,
         f"with the broker's token {reads_own}",
@@ -80,9 +78,9 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
     def reset() -> Answer:
         with attacker.session() as session:
             session.execute("RESET ALL")
-            return _every(session, foreign, lambda table: _read_others(session, table, attacker.id))
+            return each_table(session, foreign, lambda table: _read_others(session, table, attacker.id), is_denied)
 
-    yield denied("reset-all", f"runs RESET ALL and reads {_names(foreign)}", reset, read_own, reads_own)
+    yield denied("reset-all", f"runs RESET ALL and reads {names(foreign)}", reset, read_own, reads_own)
 
     def read_all() -> Answer:
         with attacker.session() as session:
@@ -91,13 +89,13 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
                 answer = answered(lambda t=table: _read_others(session, t, attacker.id))  # type: ignore[misc]
                 if answer.code != "no rows":
                     return answer
-            return Answer("no rows", f"of any other tenant in {_names(readable)}")
+            return Answer("no rows", f"of any other tenant in {names(readable)}")
 
     yield Probe(
         "raw-select",
         Layer.DATABASE,
         f"reads every table and view in raw SQL, without a condition, for rows that are not its own; {victim.id} has"
-        f" rows in {_names(foreign)}",
+        f" rows in {names(foreign)}",
         "no rows",
         read_all,
         is_one_of("no rows"),
@@ -139,7 +137,7 @@ def _unprotected(attacker: Subject, own: Holdings) -> Probe:
 
     def usable() -> Answer:
         protected = [each for each in own.relations if each.protected]
-        return Answer("ok" if protected else "none", f"it may use {_names(protected)}")
+        return Answer("ok" if protected else "none", f"it may use {names(protected)}")
 
     return Probe(
         "unprotected-table",
@@ -165,8 +163,11 @@ def _writes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings)
         def ask() -> Answer:
             with attacker.session() as session:
                 statement = sql.SQL("INSERT INTO {} (tenant_id) VALUES (%s)")
-                return _every(
-                    session, insertable, lambda table: _count(session, statement, table, tenant_id), past_security
+                return each_table(
+                    session,
+                    insertable,
+                    lambda table: _count(session, statement, table, tenant_id),
+                    past_security if tenant_id == attacker.id else is_denied,
                 )
 
         return ask
@@ -175,11 +176,11 @@ def _writes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings)
         yield Probe(
             "insert-for-another",
             Layer.DATABASE,
-            f"inserts a row with tenant_id {victim.id} into {_names(insertable)}",
+            f"inserts a row with tenant_id {victim.id} into {names(insertable)}",
             DENIED,
             insert(victim.id),
-            is_one_of(DENIED),
-            f"inserts rows with its own tenant_id into {_names(insertable)}: row-level security lets them through, the"
+            is_denied,
+            f"inserts rows with its own tenant_id into {names(insertable)}: row-level security lets them through, the"
             " tables' constraints may not",
             insert(attacker.id),
             past_security,
@@ -190,18 +191,19 @@ def _writes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings)
         def update(tenant_id: str) -> Callable[[], Answer]:
             def ask() -> Answer:
                 with attacker.session() as session:
-                    return _every(session, movable, lambda table: _count(session, move, table, tenant_id))
+                    expected = is_ok if tenant_id == attacker.id else is_denied
+                    return each_table(session, movable, lambda table: _count(session, move, table, tenant_id), expected)
 
             return ask
 
         yield Probe(
             "give-a-row-away",
             Layer.DATABASE,
-            f"changes tenant_id of a row of its own to {victim.id} in {_names(movable)}",
+            f"changes tenant_id of a row of its own to {victim.id} in {names(movable)}",
             DENIED,
             update(victim.id),
-            is_one_of(DENIED),
-            f"sets tenant_id of a row to itself in {_names(movable)}",
+            is_denied,
+            f"sets tenant_id of a row to itself in {names(movable)}",
             update(attacker.id),
             is_ok,
         )
@@ -211,18 +213,21 @@ def _writes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings)
         def delete(tenant_id: str, tables: list[Relation]) -> Callable[[], Answer]:
             def ask() -> Answer:
                 with attacker.session() as session:
-                    return _every(session, tables, lambda table: _count(session, remove, table, tenant_id))
+                    expected = is_ok if tenant_id == attacker.id else is_one_of("no rows")
+                    return each_table(
+                        session, tables, lambda table: _count(session, remove, table, tenant_id), expected
+                    )
 
             return ask
 
         yield Probe(
             "delete-anothers",
             Layer.DATABASE,
-            f"deletes a row of {victim.id} from {_names(stealable)}",
+            f"deletes a row of {victim.id} from {names(stealable)}",
             "no rows",
             delete(victim.id, stealable),
             is_one_of("no rows"),
-            f"deletes a row of its own from {_names(deletable)} (and rolls back)",
+            f"deletes a row of its own from {names(deletable)} (and rolls back)",
             delete(attacker.id, deletable),
             is_ok,
         )
@@ -249,7 +254,7 @@ def _roles(attacker: Subject, own: Holdings, read_own: Callable[[], Answer], rea
             f"runs SET ROLE {owner}, who owns the tables",
             DENIED,
             statement(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(owner))),
-            is_one_of(DENIED),
+            is_denied,
             f"runs SET ROLE with its own login and {reads_own}",
             statement(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(attacker.outputs.login))),
             is_ok,
@@ -260,7 +265,7 @@ def _roles(attacker: Subject, own: Holdings, read_own: Callable[[], Answer], rea
         "switches row_security off and reads",
         DENIED,
         statement(sql.SQL("SET LOCAL row_security = off")),
-        is_one_of(DENIED),
+        is_denied,
         f"with row_security on {reads_own}",
         statement(sql.SQL("SET LOCAL row_security = on")),
         is_ok,
@@ -277,33 +282,11 @@ def _roles(attacker: Subject, own: Holdings, read_own: Callable[[], Answer], rea
         "reads the key with which tenants' tokens are signed",
         DENIED,
         read_key,
-        is_one_of(DENIED),
+        is_denied,
         reads_own,
         read_own,
         is_ok,
     )
-
-
-def _every(
-    session: Session,
-    tables: Iterable[Relation],
-    ask: Callable[[Relation], Answer],
-    alike: Callable[[Answer], bool] | None = None,
-) -> Answer:
-    """One answer for all tables: the first's, unless another table answers otherwise."""
-    first: Answer | None = None
-    for table in tables:
-
-        def guarded(table: Relation = table) -> Answer:
-            with session.transaction():
-                return ask(table)
-
-        answer = answered(guarded)
-        if first is None:
-            first = answer
-        elif answer.code != first.code and not (alike and alike(answer) and alike(first)):
-            return Answer(answer.code, f"in {table.name}: {answer.detail}")
-    return first or Answer("no table", "there is none to try")
 
 
 def _read_others(session: Session, table: Relation, attacker: str) -> Answer:
@@ -322,7 +305,3 @@ def _rows_of(session: TenantSession, tables: Iterable[Relation], tenant_id: str)
 def _count(session: TenantSession, statement: sql.SQL, table: Relation, tenant_id: str) -> Answer:
     changed = session.execute(statement.format(table.identifier), (tenant_id,)).rowcount
     return Answer("ok", f"{changed} row") if changed else Answer("no rows", f"in {table.name}")
-
-
-def _names(tables: Iterable[Relation]) -> str:
-    return ", ".join(each.name for each in tables) or "no table"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from components.spec import TenantOutputs
+from isolation.broker import Broker
 from tenantry import Placement, Tenantry
 from tenantry.session import TenantSession
 
@@ -21,10 +22,11 @@ class _Undone(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """``sdk`` is what the tenant's application would use; it may be the same for all tenants."""
+    """``sdk`` is what the tenant's application uses, and ``broker`` where it gets credentials: the same for all."""
 
     outputs: TenantOutputs
     sdk: Tenantry
+    broker: Broker
 
     @property
     def id(self) -> str:
@@ -38,10 +40,6 @@ class Subject:
     def database(self) -> tuple[str, int, str]:
         """Where the tenant's tables are; equal for tenants that share it."""
         return (*self.server, self.outputs.database.name)
-
-    @property
-    def pooled(self) -> bool:
-        return self.placement().pooled
 
     def placement(self) -> Placement:
         """Where the SDK takes the tenant. Raises Misrouted if that isn't where its stack says it lives."""

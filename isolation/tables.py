@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from isolation.attempts import Answer, answered
 from tenantry.session import TenantSession
+
+Session = TenantSession | psycopg.Connection[Any]
 
 _RELATIONS = """
 SELECT n.nspname AS schema, c.relname AS name,
@@ -71,3 +77,31 @@ def has_rows(session: TenantSession, relation: Relation, tenant_id: str) -> bool
     statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE tenant_id = %s)").format(relation.identifier)
     found = session.execute(statement, (tenant_id,)).fetchone()
     return found is not None and bool(found[0])
+
+
+def each_table(
+    session: Session,
+    tables: Iterable[Relation],
+    ask: Callable[[Relation], Answer],
+    expected: Callable[[Answer], bool],
+) -> Answer:
+    """One answer for all ``tables``: of the first that doesn't answer as ``expected``, else of the first.
+
+    Each is asked in a savepoint of its own, so that a refusal doesn't end the session.
+    """
+    first: Answer | None = None
+    for table in tables:
+
+        def guarded(table: Relation = table) -> Answer:
+            with session.transaction():
+                return ask(table)
+
+        answer = answered(guarded)
+        if not expected(answer):
+            return Answer(answer.code, f"in {table.name}: {answer.detail}", answer.by)
+        first = first or answer
+    return first or Answer("no table", "there is none to try")
+
+
+def names(tables: Iterable[Relation]) -> str:
+    return ", ".join(each.name for each in tables) or "no table"

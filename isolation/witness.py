@@ -47,7 +47,7 @@ def holdings(subject: Subject) -> Iterator[Holdings]:
     with subject.session() as session:
         found = relations(session, subject.outputs.db_schema)
         rows = _with_rows(session, found, subject.id)
-    if rows or not subject.pooled:
+    if rows or not subject.placement().pooled:
         yield Holdings(tuple(found), tuple(rows))
         return
     table, column, marker = _make_up(subject, found)

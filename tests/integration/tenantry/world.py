@@ -7,7 +7,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from psycopg import sql
 
 from localcloud.postgres import Cluster
-from provisioner.broker import ApplicationTokens, Broker, BrokerPlacement
+from provisioner.broker import ApplicationTokens, AwsClients, Broker, BrokerPlacement, PlacementSource
 from provisioner.broker_api import broker_router
 from tenantry import Config
 
@@ -78,7 +78,7 @@ class World:
 
     def admin(self, statement: str, *parameters: Any, database: str | None = None) -> list[tuple[Any, ...]]:
         with self.cluster.admin(database or self.shared) as connection:
-            cursor = connection.execute(statement, parameters or None)  # type: ignore[arg-type]
+            cursor = connection.execute(statement.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def placement(self, tenant_id: str, **changes: Any) -> None:
@@ -175,7 +175,10 @@ def make_world(cluster: Cluster) -> Iterator[World]:
         CREATE TABLE tenantry_v1.placement_row ({COLUMNS});
         CREATE VIEW tenantry_v1.placement AS SELECT * FROM tenantry_v1.placement_row;
         CREATE FUNCTION tenantry_v1.notify() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN PERFORM pg_notify('tenantry_placement', coalesce(new.tenant_id, old.tenant_id)); RETURN NULL; END $$;
+            $$ BEGIN
+                PERFORM pg_notify('tenantry_placement', coalesce(new.tenant_id, old.tenant_id));
+                RETURN NULL;
+            END $$;
         CREATE TRIGGER notify AFTER INSERT OR UPDATE OR DELETE ON tenantry_v1.placement_row
             FOR EACH ROW EXECUTE FUNCTION tenantry_v1.notify();
         GRANT USAGE ON SCHEMA tenantry_v1 TO reader_{suffix};
@@ -228,28 +231,42 @@ def make_world(cluster: Cluster) -> Iterator[World]:
 
 @contextmanager
 def serve(world: World) -> Iterator[str]:
-    """The broker over HTTP; ``world.broker_up = False`` makes it answer 503."""
+    """The world's broker; ``world.broker_up = False`` makes it answer 503."""
+    with serve_broker(world.broker_placement, world.aws, up=lambda: world.broker_up) as url:
+        yield url
+
+
+@contextmanager
+def serve_broker(placements: PlacementSource, aws: AwsClients, up: Callable[[], bool] = lambda: True) -> Iterator[str]:
+    """A real broker over HTTP, on a free port; it answers 503 while ``up`` is false."""
     app = FastAPI()
-    broker = Broker(world.broker_placement, world.aws, secret_ttl=30)
-    app.include_router(broker_router(broker, ApplicationTokens([APPLICATION_TOKEN])))
+    app.include_router(broker_router(Broker(placements, aws), ApplicationTokens([APPLICATION_TOKEN])))
 
     async def gate(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and not world.broker_up:
+        if scope["type"] == "http" and not up():
             await send({"type": "http.response.start", "status": 503, "headers": []})
             await send({"type": "http.response.body", "body": b""})
         else:
             await app(scope, receive, send)
 
+    with serve_asgi(gate) as url:
+        yield url
+
+
+@contextmanager
+def serve_asgi(app: Any) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(gate, log_level="critical", lifespan="off", ws="none"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        wait_until(lambda: server.started)
-        yield f"http://127.0.0.1:{port}"
-        server.should_exit = True
-        thread.join(10)
+        try:
+            wait_until(lambda: server.started)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
 
 
 def wait_until(condition: Any, seconds: float = 10.0) -> None:

@@ -1,0 +1,56 @@
+"""The broker as anybody can ask it over HTTP: with the application's token, another, or none."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from isolation.attempts import Answer
+from tenantry import Config
+from tenantry.broker import DATABASE, DatabaseCredentials
+
+
+class Broker:
+    """One HTTP client for a whole proof. ``config``: the SDK's, which says where the broker is."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._client = httpx.Client(base_url=config.api_url, timeout=config.broker_timeout)
+
+    def ask(self, body: dict[str, Any], *, token: str | None) -> Answer:
+        """``ok`` if a login is issued, else the HTTP status."""
+        try:
+            answer = self._post(body, token)
+        except httpx.HTTPError as error:
+            return Answer(type(error).__name__, "the broker did not answer")
+        if answer.status_code == 200:
+            return Answer("ok", f"the broker issued login {answer.json()['username']}")
+        try:
+            return Answer(str(answer.status_code), str(answer.json()["error"]["code"]))
+        except (ValueError, KeyError, TypeError):
+            return Answer(str(answer.status_code))
+
+    def as_application(self, body: dict[str, Any]) -> Answer:
+        """``ask`` with the application's own token."""
+        return self.ask(body, token=self._config.application_token)
+
+    def credentials(self, tenant_id: str) -> DatabaseCredentials:
+        """A tenant's own, as its application gets them. Raises ``httpx.HTTPError`` and ``ValueError``."""
+        answer = self._post({"tenant_id": tenant_id}, self._config.application_token)
+        if answer.status_code != 200:
+            raise ValueError(f"the broker answered {answer.status_code} to tenant {tenant_id}")
+        return DatabaseCredentials.parse(answer.json())
+
+    def _post(self, body: dict[str, Any], token: str | None) -> httpx.Response:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return self._client.post(DATABASE, json=body, headers=headers)
+
+    def __enter__(self) -> Broker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
