@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import urllib.parse
+import urllib.request
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,10 +83,7 @@ def throwaway_python(directory: Path) -> Path:
             )
         else:
             break
-    raise SetupFailed(
-        "could not create a virtual environment:\n  " + "\n  ".join(tried) + "\n"
-        "Install your system's package for it (Debian: apt install python3-venv), or put `uv` on PATH."
-    )
+    raise SetupFailed("could not create a virtual environment: " + "; ".join(tried))
 
 
 def find_uv() -> Path:
@@ -94,12 +98,45 @@ def find_uv() -> Path:
     say("installing uv")
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent) as temporary:
-        python = throwaway_python(Path(temporary) / "venv")
-        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", UV_LOCK)
         partial = Path(temporary) / "uv"
-        shutil.copy2(python.parent / "uv", partial)
+        try:
+            python = throwaway_python(Path(temporary) / "venv")
+            pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
+            run(*pip, "-r", UV_LOCK)
+            shutil.copy2(python.parent / "uv", partial)
+        except SetupFailed as failure:
+            say(f"{failure}; fetching uv's wheel without pip")
+            fetch_uv(partial)
         os.replace(partial, cached)
     return cached
+
+
+def fetch_uv(destination: Path) -> None:
+    """uv's program out of its wheel, which must have one of the lock's hashes."""
+    index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL") or "https://pypi.org/simple"
+    allowed = set(re.findall(r"--hash=sha256:([0-9a-f]{64})", UV_LOCK.read_text()))
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    library = "musllinux" if "musl" in (sysconfig.get_config_var("HOST_GNU_TYPE") or "") else "manylinux"
+    page = f"{index.rstrip('/')}/uv/"
+    try:
+        with urllib.request.urlopen(page, timeout=60) as answer:
+            links = re.findall(r"""href=["']([^"'#]+\.whl)#sha256=([0-9a-f]{64})""", answer.read().decode())
+        wheels = [link for link, digest in links if digest in allowed and machine in link and library in link]
+        if not wheels:
+            raise SetupFailed(f"{page} has no wheel of uv for {library} on {machine} with a hash of {UV_LOCK.name}")
+        with urllib.request.urlopen(urllib.parse.urljoin(page, wheels[0]), timeout=180) as answer:
+            content = answer.read()
+    except OSError as error:
+        raise SetupFailed(
+            f"uv could not be fetched from {page}: {error}. Install your system's package for virtual environments "
+            "(Debian: apt install python3-venv), or put `uv` on PATH."
+        ) from None
+    if hashlib.sha256(content).hexdigest() not in allowed:
+        raise SetupFailed(f"the wheel of uv from {page} does not have its hash: nothing was installed")
+    with zipfile.ZipFile(io.BytesIO(content)) as wheel:
+        program = next(name for name in wheel.namelist() if name.endswith(".data/scripts/uv"))
+        destination.write_bytes(wheel.read(program))
+    destination.chmod(0o755)
 
 
 def prepare_venv() -> None:
