@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from provisioner.deployer.command import Finished
-from provisioner.deployer.events import EventLog, plain, split_urn
+from provisioner.deployer.events import STACK_TYPE, EventLog, plain, split_urn
 from provisioner.deployer.types import StackRequest
 from provisioner.engine.scrubbing import Scrubber
 from provisioner.errors import EngineFailed, ProtectedResource, StackLocked, TenantryError, UpdateRejected
@@ -64,15 +64,13 @@ def classify(request: StackRequest, finished: Finished, log: EventLog, scrub: Sc
 
 
 def _resource(urn: str) -> str:
-    if not urn:
-        return ""
     type_, name = split_urn(urn)
-    return f"{type_} {name}: "
+    return "" if type_ in ("", STACK_TYPE) else f"{type_} {name}: "
 
 
 def _reasons(log: EventLog) -> list[str]:
     """Errors about resources first: the one about the stack only says that the update failed."""
-    named = [step for step in log.errors if step.urn and step.type != "pulumi:pulumi:Stack"]
+    named = [step for step in log.errors if step.urn and step.type != STACK_TYPE]
     return [f"{_resource(step.urn)}{_one_line(step.message)}" for step in named or log.errors]
 
 

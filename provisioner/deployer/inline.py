@@ -95,9 +95,9 @@ class _Language(language_pb2_grpc.LanguageRuntimeServicer):
         try:
             loop.run_until_complete(run_in_stack(self._program))
         except pulumi.RunError as error:
-            return _report(str(error))
+            # What the SDK makes of a monitor that is gone: the engine is ending and knows why.
+            return None if _unavailable(error.__context__) else _report(str(error))
         except grpc.RpcError as error:
-            # The engine is ending: it knows why, and nobody is left to be told.
             return None if _unavailable(error) else _report(f"RPC error: {error.details()}")
         except BaseException as error:
             return _report(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
@@ -112,7 +112,7 @@ def _report(message: str) -> str:
     return message
 
 
-def _unavailable(error: BaseException) -> bool:
+def _unavailable(error: BaseException | None) -> bool:
     return isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.UNAVAILABLE
 
 

@@ -28,16 +28,21 @@ def main() -> int:
     try:
         loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: run(program)))
     except pulumi.RunError as error:
-        log.error(str(error))
+        # What the SDK makes of a monitor that is gone: the engine is ending and knows why.
+        if not unavailable(error.__context__):
+            log.error(str(error))
     except grpc.RpcError as error:
-        # The engine is ending: it knows why.
-        if isinstance(error, grpc.Call) and error.code() != grpc.StatusCode.UNAVAILABLE:
+        if not unavailable(error):
             log.error(f"RPC error: {error.details()}")
     except Exception:
         log.error("Program failed with an unhandled exception:\n" + traceback.format_exc())
     else:
         return 0
     return ALREADY_SHOWN
+
+
+def unavailable(error: BaseException | None) -> bool:
+    return isinstance(error, grpc.Call) and error.code() == grpc.StatusCode.UNAVAILABLE
 
 
 def run(program: str) -> None:
