@@ -52,11 +52,11 @@ def _show(console: Console, began: float) -> bool:
     from tenantry import Tenantry
 
     loaded = settings.load()
-    sold = selling.sell(console, loaded)
+    sold, neighbour = selling.sell(console, loaded)
     selling.show(console, loaded, sold)
     with Tenantry.from_env() as sdk:
-        proving.write(console, sdk, sold)
-        isolated = proving.prove(console, loaded, sdk, sold)
+        proving.write(console, sdk, [*sold, neighbour])
+        isolated = proving.prove(console, loaded, sdk, sold, neighbour)
         unmoved = deliveries.disturb(console, loaded, sold)
         closed = cancelling.cancel(console, loaded, sdk, sold)
     _next(console, sold, began)

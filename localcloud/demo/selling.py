@@ -24,12 +24,14 @@ from provisioner.registry.tenants import TenantRecord
 from provisioner.settings import Settings
 
 NAMES = {Tier.POOL: "acme", Tier.BRIDGE: "globex", Tier.SILO: "initech"}
+#: A second tenant of the pool: without one, row-level security would have nothing to hide from the first.
+NEIGHBOUR = "umbrella"
 WAIT_S = 300.0
 FRAME_S = 0.2
 
 
-def sell(console: Console, settings: Settings) -> list[str]:
-    """Ids of new tenants, one a tier, ready."""
+def sell(console: Console, settings: Settings) -> tuple[list[str], str]:
+    """Ids of new tenants, one a tier, ready, and of a neighbour of the first in the pool."""
     catalogue = catalogues.load(settings.catalogue)
     plans = {plan.tier: plan.name for plan in reversed(list(catalogue.plans.values()))}
     run = secrets.token_hex(2)
@@ -44,8 +46,13 @@ def sell(console: Console, settings: Settings) -> list[str]:
         for tier, tenant_id in zip(NAMES, sold, strict=True):
             storefront.subscribe(tenant_id, plans[tier])
             console.print(f"  {tenant_id} subscribed to {plans[tier]} ({tier})")
-    asyncio.run(_watch(console, settings, sold))
-    return sold
+        neighbour = f"{NEIGHBOUR}-{run}"
+        storefront.subscribe(neighbour, plans[Tier.POOL])
+        console.print(
+            f"  {neighbour} subscribed to {plans[Tier.POOL]}: a neighbour in the pool, to attack and be attacked"
+        )
+    asyncio.run(_watch(console, settings, [*sold, neighbour]))
+    return sold, neighbour
 
 
 async def _watch(console: Console, settings: Settings, wanted: list[str]) -> None:
