@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -32,7 +33,8 @@ def main() -> None:
     def ready() -> None:
         print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
 
-    uvicorn.Server(config(build(account, ready))).run(sockets=[listener])
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
+        uvicorn.Server(config(build(account, ready))).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ Object = dict[str, Any]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS object (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    position INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
     id TEXT NOT NULL,
     document TEXT NOT NULL,
@@ -47,6 +48,11 @@ def copy_of(document: Any) -> Any:
     return json.loads(json.dumps(document))
 
 
+def _shared(pairs: list[tuple[str, Any]]) -> Object:
+    """A loaded object whose keys are the strings that others have too: documents of a kind share a hundred of them."""
+    return {sys.intern(key): value for key, value in pairs}
+
+
 class Store:
     """Not thread-safe: the owner serialises transactions. Announce each change by ``add``, ``edit`` or ``remove``."""
 
@@ -63,8 +69,10 @@ class Store:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(_SCHEMA)
-            for (document,) in self._database.execute("SELECT document FROM object ORDER BY position"):
-                self._insert(json.loads(document))
+            rows = self._database.execute("SELECT position, document FROM object ORDER BY position")
+            for position, document in rows:
+                self._insert(json.loads(document, object_pairs_hook=_shared), position)
+                self._last_position = position
 
     def all(self, kind: str) -> list[Object]:
         """Every object of a kind, oldest first."""
@@ -123,9 +131,9 @@ class Store:
                         self._database.execute("DELETE FROM object WHERE kind = ? AND id = ?", (kind, identifier))
                     else:
                         self._database.execute(
-                            "INSERT INTO object (kind, id, document) VALUES (?, ?, ?) "
-                            "ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document",
-                            (kind, identifier, json.dumps(document)),
+                            "INSERT INTO object (position, kind, id, document) VALUES (?, ?, ?, ?) ON CONFLICT (kind, id) "
+                            "DO UPDATE SET position = excluded.position, document = excluded.document",
+                            (self.position(document), kind, identifier, json.dumps(document)),
                         )
         self._before = {}
 
@@ -139,6 +147,9 @@ class Store:
                     self._delete(kind, identifier)
                 continue
             text, position = before
+            if document is not None and self.position(document) != position:  # removed and added again
+                self._delete(kind, identifier)
+                document = None
             if document is None:
                 self._insert(json.loads(text), position)
                 returned.add(kind)

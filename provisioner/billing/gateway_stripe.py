@@ -29,8 +29,17 @@ def make_client(api_key: str, api_base: str | None, *, timeout_s: float, max_ret
         api_key,
         base_addresses={"api": api_base.rstrip("/")} if api_base else None,
         max_network_retries=max_retries,
-        http_client=HTTPXClient(timeout=timeout_s, allow_sync_methods=True),
+        http_client=_Transport(timeout=timeout_s, allow_sync_methods=True),
     )
+
+
+class _Transport(HTTPXClient):
+    """The library hands httpx its form as ``data``, which httpx deprecated in favour of ``content`` for bytes."""
+
+    def _get_request_args_kwargs(self, method: str, url: str, headers: Mapping[str, str], post_data: Any) -> Any:
+        args, kwargs = super()._get_request_args_kwargs(method, url, headers, None)
+        del kwargs["data"]
+        return args, {**kwargs, "content": post_data}
 
 
 class StripeGateway:

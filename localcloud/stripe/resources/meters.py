@@ -1,4 +1,4 @@
-"""/v1/billing/meters and /v1/billing/meter_events"""
+"""/v1/billing/meters, /v1/billing/meter_events and their adjustments"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from localcloud.stripe.account import Account
 from localcloud.stripe.due import DAY
-from localcloud.stripe.errors import ApiError, invalid
+from localcloud.stripe.errors import ApiError, invalid, missing_param, no_such
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.lists import page
 from localcloud.stripe.routing import PAGING, route
@@ -132,3 +132,31 @@ def create_event(account: Account, params: dict[str, Any]) -> Object:
             "timestamp": timestamp,
         }
     )
+
+
+@route(
+    "POST",
+    "/v1/billing/meter_event_adjustments",
+    "billing.MeterEventAdjustmentCreateParams",
+    "event_name type cancel.identifier",
+)
+def adjust(account: Account, params: dict[str, Any]) -> Object:
+    """Takes an event back, within 24 hours of its arrival."""
+    identifier = (params.get("cancel") or {}).get("identifier")
+    if identifier is None:
+        raise missing_param("cancel[identifier]")
+    event = account.store.get("billing.meter_event", identifier)
+    if event is None or event["event_name"] != params["event_name"]:
+        raise no_such("billing meter event", identifier, param="cancel[identifier]", status=400)
+    clock = account.find("customer", event["_customer"])["test_clock"]
+    if account.now(clock) - event["created"] > DAY:
+        raise invalid("Meter events can be cancelled within 24 hours only.", param="cancel[identifier]")
+    account.store.remove(event)
+    return {
+        "object": "billing.meter_event_adjustment",
+        "cancel": {"identifier": identifier},
+        "event_name": params["event_name"],
+        "livemode": False,
+        "status": "complete",
+        "type": "cancel",
+    }

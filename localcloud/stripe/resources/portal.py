@@ -24,6 +24,7 @@ def create(account: Account, params: dict[str, Any]) -> Object:
         {
             "id": identifier,
             "object": KIND,
+            "after_expiration": None,
             "configuration": "bpc_local",
             "created": account.now(customer["test_clock"]),
             "customer": customer["id"],

@@ -49,6 +49,7 @@ def create(account: Account, params: dict[str, Any]) -> Object:
         "shippable": None,
         "statement_descriptor": None,
         "tax_code": None,
+        "tax_details": None,
         "type": params.get("type", "service"),
         "unit_label": None,
         "updated": now,
