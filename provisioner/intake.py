@@ -1,4 +1,4 @@
-"""``POST /webhooks/stripe``: verify, store and defer in one statement, answer. Nothing else happens in the request.
+"""``POST /webhooks/stripe``: verify, store and defer in one transaction, answer. Nothing else happens in the request.
 
 A refused delivery leaves no row: 400 for a signature or a body that is wrong, 411 or 413 for its length; 503 asks
 Stripe to send it again.
@@ -9,18 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
-from psycopg_pool import PoolTimeout
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from provisioner.billing import webhooks
 from provisioner.errors import Reject
 from provisioner.inbox import classify
-from provisioner.operate import Pool
-from provisioner.registry import events
+from provisioner.inbox_writer import InboxWriter, NotStored
 
 log = structlog.get_logger(__name__)
 
@@ -39,11 +36,11 @@ class TooLarge(Reject):
 
 
 class Intake:
-    """``pool`` is in autocommit mode: the one statement is its own transaction, and saves two round trips."""
+    """``writer`` says when an event is committed."""
 
     def __init__(
         self,
-        pool: Callable[[], Pool],
+        writer: InboxWriter,
         secrets: Sequence[str],
         *,
         tolerance_s: int,
@@ -51,7 +48,7 @@ class Intake:
         clock: Callable[[], float] = time.time,
     ) -> None:
         webhooks.check_secrets(secrets)
-        self._pool = pool
+        self._writer = writer
         self._secrets = tuple(secrets)
         self._tolerance_s = tolerance_s
         self._max_bytes = max_bytes
@@ -75,12 +72,11 @@ class Intake:
         except Reject as error:
             return _refused(400, error.code, error.message, error.hint)
         try:
-            async with self._pool().connection() as connection:
-                stored = await events.store(connection, classify(event, body))
-        except (psycopg.Error, PoolTimeout) as error:
+            stored = await self._writer.store(classify(event, body))
+        except NotStored as error:
             # Stripe delivers again for three days; an answer of success would lose the event.
             DELIVERIES.labels("unavailable").inc()
-            log.error("webhook.not_stored", event_id=event.id, error=type(error).__name__)
+            log.error("webhook.not_stored", event_id=event.id, error=str(error))
             return _error(503, "unavailable", "the event could not be stored", "it is to be sent again", retry_after=5)
         DELIVERIES.labels("stored" if stored else "duplicate").inc()
         return Response(_STORED if stored else _KNOWN, media_type="application/json")

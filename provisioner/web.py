@@ -24,6 +24,7 @@ from provisioner.api import Unauthorized, bearer, operator_router
 from provisioner.broker import ApplicationTokens, Boto3Clients, Broker
 from provisioner.broker_api import broker_router
 from provisioner.errors import ConfigurationInvalid, NotFound, Reject, RetryLater, TenantryError
+from provisioner.inbox_writer import WRITERS, InboxWriter
 from provisioner.intake import Intake
 from provisioner.operate import Pool
 from provisioner.registry.sources import Placements
@@ -31,7 +32,7 @@ from provisioner.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-INTAKE_CONNECTIONS = 8
+INTAKE_CONNECTIONS = WRITERS + 1  # and one that says whether the service is ready
 API_CONNECTIONS = 4
 
 
@@ -53,7 +54,7 @@ def make_web(settings: Settings) -> FastAPI:
     )
     placements = Placements(url)
     intake = Intake(
-        lambda: intake_pool,
+        InboxWriter(lambda: intake_pool),
         settings.webhook_secrets(),
         tolerance_s=settings.webhook_tolerance_s,
         max_bytes=settings.webhook_max_bytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -61,9 +61,14 @@ class NewEvent:
 
 async def store(connection: AsyncConnection, event: NewEvent) -> bool:
     """Store the event and, unless it is to be ignored, defer its job; False if it was there already."""
-    cursor = await connection.execute(_sql("store"), vars(event))
-    row = await cursor.fetchone()
-    return row is not None and row[0] == 1
+    return event.event_id in await store_all(connection, [event])
+
+
+async def store_all(connection: AsyncConnection, new: Sequence[NewEvent]) -> set[str]:
+    """Store events, and defer the jobs of those that are not to be ignored, in one statement; ids that were new."""
+    columns = {field.name: [getattr(event, field.name) for event in new] for field in fields(NewEvent)}
+    cursor = await connection.execute(_sql("store"), columns)
+    return {str(row[0]) for row in await cursor.fetchall()}
 
 
 async def get(connection: AsyncConnection, event_id: str) -> EventRecord | None:

@@ -1,17 +1,21 @@
 -- name: store
 WITH stored AS (
     INSERT INTO registry.event (event_id, type, object_id, api_version, created_at, livemode, body, status, processed_at)
-    VALUES (%(event_id)s, %(type)s, %(object_id)s, %(api_version)s, to_timestamp(%(created)s), %(livemode)s, %(body)s,
-            %(status)s, CASE WHEN %(status)s = 'ignored' THEN now() END)
+    SELECT event_id, type, object_id, api_version, to_timestamp(created), livemode, body, status,
+           CASE WHEN status = 'ignored' THEN now() END
+      FROM unnest(%(event_id)s::text[], %(type)s::text[], %(object_id)s::text[], %(api_version)s::text[],
+                  %(created)s::bigint[], %(livemode)s::boolean[], %(body)b::bytea[], %(status)s::text[])
+        AS e (event_id, type, object_id, api_version, created, livemode, body, status)
+     ORDER BY event_id  -- two such statements at once must not wait for each other's rows in a circle
     ON CONFLICT (event_id) DO NOTHING
     RETURNING event_id, status
 ), deferred AS (
-    SELECT procrastinate_defer_jobs_v1(ARRAY[
+    SELECT procrastinate_defer_jobs_v1(array_agg(
         ROW('events', 'handle_event', 0, NULL, NULL, jsonb_build_object('event_id', event_id), NULL)
-        ::procrastinate_job_to_defer_v1]) AS jobs
-      FROM stored WHERE status = 'received'
+        ::procrastinate_job_to_defer_v1)) AS jobs
+      FROM stored WHERE status = 'received' HAVING count(*) > 0
 )
-SELECT (SELECT count(*) FROM stored), (SELECT count(jobs) FROM deferred)
+SELECT event_id, (SELECT count(jobs) FROM deferred) FROM stored
 -- name: get
 SELECT * FROM registry.event WHERE event_id = %(event_id)s
 -- name: list
