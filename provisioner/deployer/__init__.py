@@ -1,4 +1,7 @@
-"""Runs operations on Pulumi stacks from a warm process; the only importer of ``pulumi.automation``."""
+"""Runs operations on Pulumi stacks from a warm process, by the engine's command line and gRPC interfaces.
+
+Nothing here or elsewhere uses ``pulumi.automation``: each of its operations costs several commands.
+"""
 
 from provisioner.deployer.deployer import Deployer
 from provisioner.deployer.types import (
