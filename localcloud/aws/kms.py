@@ -22,7 +22,7 @@ from localcloud.aws.resource import (
     tag_dict,
     tag_list,
 )
-from providers.base import AutoName, Context, InitializationFailed, Properties
+from providers.base import AutoName, Context, InitializationFailed, Properties, has_unknown
 
 _SPECS = (
     "SYMMETRIC_DEFAULT",
@@ -42,6 +42,7 @@ _SPECS = (
 _USES = ("ENCRYPT_DECRYPT", "SIGN_VERIFY", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT")
 _POLICY_BYTES = 32768
 _WINDOW_DAYS = 30
+_ROTATION_DAYS = 365
 
 
 class Key(AwsHandler):
@@ -94,6 +95,11 @@ class Key(AwsHandler):
         if policy and not checks.failures and not bypass and not allows_action(policy, "kms:PutKeyPolicy"):
             checks.fail("policy", "would lock everybody out: no statement allows kms:PutKeyPolicy")
 
+    def planned(self, ctx: Context[Aws], inputs: Properties, state: Properties | None) -> Properties:
+        known = super().planned(ctx, inputs, state)
+        unclear = has_unknown([inputs.get("enableKeyRotation"), inputs.get("rotationPeriodInDays")])
+        return known if unclear else {**known, "rotationPeriodInDays": self._period(inputs)}
+
     def create(self, ctx: Context[Aws], inputs: Properties) -> tuple[str, Properties]:
         aws = self.aws(ctx, inputs)
         kms = aws.client("kms")
@@ -128,6 +134,12 @@ class Key(AwsHandler):
         kms.enable_key_rotation(KeyId=key_id, **period)
 
     @staticmethod
+    def _period(inputs: Properties) -> Any:
+        """Days between rotations; None for a key that doesn't rotate."""
+        rotates = is_true(inputs.get("enableKeyRotation"))
+        return inputs.get("rotationPeriodInDays", _ROTATION_DAYS) if rotates else None
+
+    @staticmethod
     def _outputs(aws: Aws, metadata: dict[str, Any], inputs: Properties) -> Properties:
         return {
             "arn": metadata["Arn"],
@@ -138,9 +150,7 @@ class Key(AwsHandler):
             "multiRegion": bool(metadata.get("MultiRegion", False)),
             "enableKeyRotation": is_true(inputs.get("enableKeyRotation")),
             "isEnabled": is_true(inputs.get("isEnabled", True)),
-            "rotationPeriodInDays": inputs.get(
-                "rotationPeriodInDays", 365 if is_true(inputs.get("enableKeyRotation")) else None
-            ),
+            "rotationPeriodInDays": Key._period(inputs),
             "tagsAll": all_tags(inputs),
             "region": aws.region,
         }
@@ -206,6 +216,7 @@ class Key(AwsHandler):
         return {
             "enableKeyRotation": is_true(inputs.get("enableKeyRotation")),
             "isEnabled": enabled,
+            "rotationPeriodInDays": self._period(inputs),
             "policy": inputs.get("policy", state.get("policy")),
             "description": inputs.get("description", ""),
             "tagsAll": all_tags(inputs),

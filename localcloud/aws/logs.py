@@ -44,7 +44,7 @@ class LogGroup(AwsHandler):
 
     def validate(self, checks: Checks, inputs: Properties) -> None:
         checks.string("name", r"[A-Za-z0-9_/.#-]+", "has letters, digits and _-/.# only", min=1, max=512)
-        checks.one_of("retentionInDays", _RETENTION_DAYS)
+        checks.one_number_of("retentionInDays", _RETENTION_DAYS)
         checks.one_of("logGroupClass", ("STANDARD", "INFREQUENT_ACCESS", "DELIVERY"))
         checks.string("kmsKeyId", r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/\S+", "must be the ARN of a KMS key")
 

@@ -199,7 +199,7 @@ def _conditions(conditions: Any) -> Iterator[str]:
 
 
 def is_public(text: str) -> bool:
-    """Whether a statement allows everybody something, without a condition."""
+    """An Allow for everybody that no condition narrows down. (AWS calls a few wider sets public; moto none.)"""
     statements = json.loads(text)["Statement"]
     for statement in statements if isinstance(statements, list) else [statements]:
         principal = statement.get("Principal")

@@ -185,7 +185,7 @@ class Instance(AwsHandler):
         arguments = rds_api.restoration(inputs, port)
         restored = rds.restore_db_instance_from_db_snapshot(DBInstanceIdentifier=identifier, **arguments)["DBInstance"]
         # A restored instance has everything else from the snapshot: moto even the master's secret, which is new in RDS.
-        found = {**rds_api.live_inputs(restored, inputs), "manageMasterUserPassword": False}
+        found = {**rds_api.live_inputs(restored), "manageMasterUserPassword": False}
         changes = rds_api.modification(found, inputs, dict(Instance.defaults))
         if restored.get("MasterUserSecret"):
             rds.modify_db_instance(DBInstanceIdentifier=identifier, ManageMasterUserPassword=False)
@@ -210,7 +210,7 @@ class Instance(AwsHandler):
     @staticmethod
     def _present(aws: Aws, instance: dict[str, Any], inputs: Properties) -> Properties:
         """Outputs, and the inputs that the cloud filled in."""
-        live = rds_api.live_inputs(instance, inputs)
+        live = rds_api.live_inputs(instance)
         filled = {n: v for n, v in live.items() if n not in inputs and n in Instance.computed_inputs and v is not None}
         found = {**filled, **rds_api.outputs(instance), "tagsAll": all_tags(inputs), "region": aws.region}
         if aws.data_dir is not None:
@@ -227,7 +227,7 @@ class Instance(AwsHandler):
         if instance is None:
             return None
         tags = tag_dict(instance.get("TagList"))
-        live = {**rds_api.live_inputs(instance, inputs), **live_tags(aws, tags, inputs)}
+        live = {**rds_api.live_inputs(instance), **live_tags(aws, tags, inputs)}
         found = {**self._present(aws, instance, live), "tagsAll": tags}
         return instance["DbiResourceId"], live, found
 

@@ -166,7 +166,7 @@ def _credential_changes(old: Properties, new: Properties) -> dict[str, Any]:
     return changes
 
 
-def live_inputs(instance: dict[str, Any], inputs: Properties) -> Properties:
+def live_inputs(instance: dict[str, Any]) -> Properties:
     """The inputs that describe ``instance``, an answer of DescribeDBInstances."""
     live: Properties = {
         "allocatedStorage": instance.get("AllocatedStorage"),
@@ -206,8 +206,7 @@ def live_inputs(instance: dict[str, Any], inputs: Properties) -> Properties:
     secret = instance.get("MasterUserSecret")
     if secret:
         live["manageMasterUserPassword"] = True
-        if "masterUserSecretKmsKeyId" in inputs:
-            live["masterUserSecretKmsKeyId"] = secret.get("KmsKeyId")
+        live["masterUserSecretKmsKeyId"] = secret.get("KmsKeyId")
     return live
 
 

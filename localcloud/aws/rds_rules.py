@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from localcloud.aws.resource import Checks, is_true
-from providers.base import Properties
+from providers.base import UNKNOWN, Properties
 
-MAX_INSTANCES = 40
-MAX_GROUPS = 50  #: of parameter groups, and of subnet groups
 MAJORS = ("17", "18")
 
 _IDENTIFIER = r"[a-z](?:-?[a-z0-9])*"
@@ -38,7 +35,7 @@ def check_instance(checks: Checks, inputs: Properties) -> None:
     checks.one_of("engine", ("postgres",))
     checks.string("engineVersion", rf"(?:{'|'.join(MAJORS)})(?:\.\d+)?", f"the local cloud has {' and '.join(MAJORS)}")
     _check_class(checks)
-    _check_storage(checks)
+    _check_storage(checks, inputs)
     checks.integer("backupRetentionPeriod", 0, 35)
     checks.integer("port", 1150, 65535)
     checks.string(
@@ -53,8 +50,8 @@ def check_instance(checks: Checks, inputs: Properties) -> None:
     checks.string("snapshotIdentifier", r"\S+", "is no snapshot", max=2048)
     checks.one_of("licenseModel", ("postgresql-license",))
     checks.one_of("networkType", ("IPV4", "DUAL"))
-    checks.one_of("monitoringInterval", (0, 1, 5, 10, 15, 30, 60))
-    if checks.known("monitoringInterval") and "monitoringRoleArn" not in inputs:
+    checks.one_number_of("monitoringInterval", (0, 1, 5, 10, 15, 30, 60))
+    if checks.number("monitoringInterval") and "monitoringRoleArn" not in inputs:
         checks.fail("monitoringRoleArn", "is required with a monitoringInterval")
     checks.string("monitoringRoleArn", _ROLE_ARN, "is no ARN of a role")
     _check_insights(checks, inputs)
@@ -70,7 +67,7 @@ def check_instance(checks: Checks, inputs: Properties) -> None:
         "storageEncrypted",
     )
     checks.string("finalSnapshotIdentifier", _SNAPSHOT, "has letters, digits and single hyphens inside", max=255)
-    if not is_true(inputs.get("skipFinalSnapshot", False)) and "finalSnapshotIdentifier" not in inputs:
+    if _is_off(inputs, "skipFinalSnapshot") and "finalSnapshotIdentifier" not in inputs:
         checks.fail("finalSnapshotIdentifier", "is required unless skipFinalSnapshot is true: no delete would succeed")
 
 
@@ -86,22 +83,22 @@ def _check_class(checks: Checks) -> None:
         checks.fail("instanceClass", f"{value!r} is no instance class of RDS for PostgreSQL")
 
 
-def _check_storage(checks: Checks) -> None:
+def _check_storage(checks: Checks, inputs: Properties) -> None:
     checks.one_of("storageType", tuple(_STORAGE))
     kind = checks.known("storageType") or ("io1" if checks.known("iops") else "gp2")
-    size = checks.known("allocatedStorage")
+    size = checks.number("allocatedStorage")
     if kind in _STORAGE:
         checks.integer("allocatedStorage", *_STORAGE[kind])
-    iops, throughput = checks.known("iops"), checks.known("storageThroughput")
-    if kind in ("io1", "io2") and iops is None:
+    iops, throughput = checks.number("iops"), checks.number("storageThroughput")
+    if kind in ("io1", "io2") and "iops" not in inputs:
         checks.fail("iops", f"is required for storage of the type {kind}")
-    if kind == "gp3" and isinstance(size, int) and size < _GP3_STRIPED_GIB and (iops or throughput):
+    if kind == "gp3" and size is not None and size < _GP3_STRIPED_GIB and (iops or throughput):
         name = "iops" if iops else "storageThroughput"
         checks.fail(name, f"can't be chosen for gp3 storage below {_GP3_STRIPED_GIB} GiB")
-    if throughput is not None and kind != "gp3":
+    if throughput is not None and kind != "gp3" and kind in _STORAGE:
         checks.fail("storageThroughput", "is for storage of the type gp3 only")
-    limit = checks.known("maxAllocatedStorage")
-    if isinstance(limit, int) and limit and isinstance(size, int) and limit < size * 1.1:
+    limit = checks.number("maxAllocatedStorage")
+    if limit and size is not None and limit < size * 1.1:
         checks.fail("maxAllocatedStorage", f"{limit} must be at least 10 % more than allocatedStorage ({size})")
 
 
@@ -110,7 +107,7 @@ def _check_master(checks: Checks, inputs: Properties) -> None:
     user = checks.known("username")
     if isinstance(user, str) and (user.lower() in _RESERVED_USERS or user.lower().startswith("pg_")):
         checks.fail("username", f"{user!r} is reserved by the engine")
-    managed = is_true(inputs.get("manageMasterUserPassword", False))
+    managed = not _is_off(inputs, "manageMasterUserPassword")
     if managed and "password" in inputs:
         checks.fail("password", "can't be given when RDS manages it (manageMasterUserPassword)")
     if "masterUserSecretKmsKeyId" in inputs and not managed:
@@ -133,19 +130,25 @@ def _check_master(checks: Checks, inputs: Properties) -> None:
 
 def _check_encryption(checks: Checks, inputs: Properties) -> None:
     checks.string("kmsKeyId", _KMS_ARN, "is no ARN of a KMS key")
-    if "kmsKeyId" in inputs and not is_true(inputs.get("storageEncrypted", False)) and checks.known("kmsKeyId"):
+    if checks.known("kmsKeyId") and _is_off(inputs, "storageEncrypted"):
         checks.fail("kmsKeyId", "needs storageEncrypted")
     checks.string("performanceInsightsKmsKeyId", _KMS_ARN, "is no ARN of a KMS key")
 
 
 def _check_insights(checks: Checks, inputs: Properties) -> None:
-    days: Any = checks.known("performanceInsightsRetentionPeriod")
+    days = checks.number("performanceInsightsRetentionPeriod")
     if days is None:
         return
-    if not is_true(inputs.get("performanceInsightsEnabled", False)):
+    if _is_off(inputs, "performanceInsightsEnabled"):
         checks.fail("performanceInsightsRetentionPeriod", "needs performanceInsightsEnabled")
-    elif days not in (7, 731) and (not isinstance(days, int) or days % 31 or not 31 <= days <= 713):
+    elif days not in (7, 731) and (days % 31 or not 31 <= days <= 713):
         checks.fail("performanceInsightsRetentionPeriod", f"{days} is neither 7, 731 nor a multiple of 31 up to 713")
+
+
+def _is_off(inputs: Properties, name: str) -> bool:
+    """Whether the flag is known to be off: one that is not known yet passes every check."""
+    value = inputs.get(name, False)
+    return value is not UNKNOWN and not is_true(value)
 
 
 def check_group_name(checks: Checks) -> None:

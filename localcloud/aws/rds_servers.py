@@ -196,9 +196,10 @@ class Servers:
                     continue
                 except Exception as error:
                     log.exception("%s: %s failed", name, record.status)
-                    self.records.change(name, (record.status,), status=FAILED, error=f"{type(error).__name__}: {error}")
-                    with contextlib.suppress(OSError):
-                        self._tell_api(record.identifier, FAILED)
+                    reason = f"{type(error).__name__}: {error}"
+                    if self.records.change(name, (record.status,), status=FAILED, error=reason) is not None:
+                        with contextlib.suppress(OSError):
+                            self._tell_api(record.identifier, FAILED)
             if record is None:
                 lock.unlink(missing_ok=True)
 

@@ -49,14 +49,25 @@ class Checks:
         if value is not None and value not in allowed:
             self.fail(name, f"{value!r} is not one of {', '.join(str(a) for a in allowed)}")
 
-    def integer(self, name: str, low: int, high: int) -> None:
+    def number(self, name: str) -> int | None:
+        """A whole number, which programs may write as text too; None if it is absent, unknown or none."""
         value = self.known(name)
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.fail(name, f"must be a whole number, not {value!r}")
-        elif not low <= value <= high:
+        if isinstance(value, str) and re.fullmatch(r"-?\d+", value):
+            return int(value)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def integer(self, name: str, low: int, high: int, *others: int) -> None:
+        """A whole number from ``low`` to ``high``, or one of ``others``."""
+        value = self.number(name)
+        if value is None and self.known(name) is not None:
+            self.fail(name, f"must be a whole number, not {self.known(name)!r}")
+        elif value is not None and not low <= value <= high and value not in others:
             self.fail(name, f"{value} is not between {low} and {high}")
+
+    def one_number_of(self, name: str, allowed: Collection[int]) -> None:
+        value = self.number(name)
+        if self.known(name) is not None and value not in allowed:
+            self.fail(name, f"{self.known(name)!r} is not one of {', '.join(str(a) for a in allowed)}")
 
     def boolean(self, *names: str) -> None:
         for name in names:
@@ -97,7 +108,6 @@ class AwsHandler(Handler[Aws]):
     #: resources outside of a region (IAM) have no input ``region``
     regional: ClassVar[bool] = True
     tagged: ClassVar[bool] = True
-    computed_inputs: ClassVar[frozenset[str]] = frozenset({"region"})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

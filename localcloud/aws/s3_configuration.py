@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from localcloud.aws.client import Aws
 from localcloud.aws.kms import usable_key
-from localcloud.aws.policy import Kind, check_policy
+from localcloud.aws.policy import Kind, check_policy, is_public
 from localcloud.aws.resource import AwsHandler, Checks, is_true, missing, refusal
 from localcloud.aws.s3_lifecycle import from_api, to_api
 from providers.base import Context, Properties, require
@@ -24,11 +23,15 @@ class BucketPart(AwsHandler):
 
     tagged = False
     required = frozenset({"bucket"})
-    replace_on = frozenset({"bucket", "expectedBucketOwner"})
+    replace_on = frozenset({"bucket"})
     name_property = "bucket"
     inputs = frozenset({"bucket"})
     #: what S3 answers to GET when there is no such configuration
     absent: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.replace_on |= cls.inputs & {"expectedBucketOwner"}
 
     def put(self, aws: Aws, bucket: dict[str, str], inputs: Properties) -> None:
         raise NotImplementedError
@@ -217,7 +220,7 @@ class BucketPolicy(BucketPart):
         check_policy(checks, "policy", Kind.RESOURCE, max_bytes=_POLICY_BYTES)
 
     def put(self, aws: Aws, bucket: dict[str, str], inputs: Properties) -> None:
-        if _is_public(inputs["policy"]) and _blocks_public_policies(aws, bucket):
+        if is_public(inputs["policy"]) and _blocks_public_policies(aws, bucket):
             raise refusal(
                 "PutBucketPolicy",
                 "AccessDenied",
@@ -230,21 +233,6 @@ class BucketPolicy(BucketPart):
 
     def remove(self, aws: Aws, bucket: dict[str, str]) -> None:
         aws.client("s3").delete_bucket_policy(**bucket)
-
-
-def _is_public(policy: str) -> bool:
-    """An Allow for everybody that no condition narrows down. (S3 calls a few wider sets public; moto none.)"""
-    statements = json.loads(policy)["Statement"]
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal")
-        everybody = principal == "*" or (isinstance(principal, dict) and "*" in _texts(principal.get("AWS")))
-        if statement["Effect"] == "Allow" and everybody and not statement.get("Condition"):
-            return True
-    return False
-
-
-def _texts(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _blocks_public_policies(aws: Aws, bucket: dict[str, str]) -> bool:

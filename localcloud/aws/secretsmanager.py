@@ -51,9 +51,7 @@ class Secret(AwsHandler):
     def validate(self, checks: Checks, inputs: Properties) -> None:
         checks.string("name", r"[A-Za-z0-9/_+=.@!-]+", "has letters, digits and /_+=.@!- only", min=1, max=512)
         checks.string("description", r"(?s).*", "", max=2048)
-        days = checks.known("recoveryWindowInDays")
-        if days != 0:
-            checks.integer("recoveryWindowInDays", 7, 30)
+        checks.integer("recoveryWindowInDays", 7, 30, 0)
         checks.boolean("forceOverwriteReplicaSecret")
         check_policy(checks, "policy", Kind.RESOURCE, max_bytes=_POLICY_BYTES)
 
@@ -122,7 +120,7 @@ class Secret(AwsHandler):
         try:
             self.aws(ctx, state).client("secretsmanager").delete_secret(SecretId=id, **window)
         except ClientError as error:
-            if not missing(error, *_GONE) and "marked for deletion" not in str(error):
+            if not _is_deleted(error):
                 raise
 
 
@@ -179,7 +177,7 @@ class SecretVersion(AwsHandler):
         try:
             found = aws.client("secretsmanager").get_secret_value(SecretId=secret, VersionId=version)
         except ClientError as error:
-            if missing(error, *_GONE) or "marked for deletion" in str(error):
+            if _is_deleted(error):
                 return None
             raise
         stages = found.get("VersionStages") or []
@@ -218,7 +216,7 @@ class SecretVersion(AwsHandler):
                         SecretId=secret, VersionStage=stage, RemoveFromVersionId=version
                     )
         except ClientError as error:
-            if not missing(error, *_GONE) and "marked for deletion" not in str(error):
+            if not _is_deleted(error):
                 raise
 
 
@@ -271,6 +269,11 @@ class SecretPolicy(AwsHandler):
         except ClientError as error:
             if not missing(error, *_GONE):
                 raise
+
+
+def _is_deleted(error: ClientError) -> bool:
+    """Whether the secret is gone, or scheduled to be ("marked for deletion", "currently marked deleted")."""
+    return missing(error, *_GONE) or (missing(error, "InvalidRequestException") and "marked" in str(error))
 
 
 def _describe(aws: Aws, id: str) -> dict[str, Any] | None:

@@ -290,6 +290,7 @@ class TopicSubscription(AwsHandler):
             "endpoint": attributes["Endpoint"],
         }
         live |= {name: attributes[api] for name, api in self._names.items() if attributes.get(api)}
+        live["rawMessageDelivery"] = is_true(attributes.get("RawMessageDelivery"))
         return id, live, self._outputs(aws, id, attributes)
 
     def update(

@@ -50,7 +50,7 @@ class VpcEndpoint(AwsHandler):
         kind = checks.known("vpcEndpointType") or "Gateway"
         wrong = ("routeTableIds",) if kind == "Interface" else ("securityGroupIds", "subnetIds", "privateDnsEnabled")
         for name in wrong if kind in ("Gateway", "Interface") else ():
-            if inputs.get(name):
+            if checks.known(name):
                 checks.fail(name, f"does not go with an endpoint of type {kind}")
 
     def create(self, ctx: Context[Aws], inputs: Properties) -> tuple[str, Properties]:

@@ -16,10 +16,24 @@ from typing import Any
 import boto3
 import pytest
 
+from localcloud.aws.registry import aws_provider
+from providers.base.testing import ProviderClient, serving
 from provisioner.engine.runtime import EngineRuntime, prepare
+from tests.integration.localcloud.aws.world import REGION, World
 
 ROOT = Path(__file__).parents[4]
-REGION = "us-east-1"
+
+
+@pytest.fixture(scope="session")
+def provider(moto_server: str) -> Iterator[ProviderClient]:
+    """A connection to the provider, in this process, on the worker's moto server; instances have no servers."""
+    with serving(aws_provider(moto_server), {"region": REGION, "accessKey": "test", "secretKey": "test"}) as client:
+        yield client
+
+
+@pytest.fixture
+def world(provider: ProviderClient, moto_server: str) -> World:
+    return World(provider, moto_server)
 
 
 @pytest.fixture(scope="session")

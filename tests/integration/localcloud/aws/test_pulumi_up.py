@@ -13,7 +13,8 @@ KEY_AND_BUCKET = """
     bucket = aws.s3.Bucket("files", bucket="{bucket}", force_destroy=True, opts=opts)
     aws.s3.BucketServerSideEncryptionConfiguration(
         "files", bucket=bucket.id, opts=opts,
-        rules=[{{"apply_server_side_encryption_by_default": {{"sse_algorithm": "aws:kms", "kms_master_key_id": key.arn}}}}])
+        rules=[{{"apply_server_side_encryption_by_default":
+                 {{"sse_algorithm": "aws:kms", "kms_master_key_id": key.arn}}}}])
     pulumi.export("key", key.arn)
     pulumi.export("bucket", bucket.bucket_regional_domain_name)
     pulumi.export("tags", key.tags_all)
@@ -78,11 +79,11 @@ def test_a_new_name_replaces_the_bucket_and_what_depends_on_it(project: Any) -> 
 
 
 def test_what_a_check_refuses_is_shown_with_its_property_and_nothing_is_created(project: Any) -> None:
-    project.write('aws.kms.Key("data", deletion_window_in_days=3)\naws.s3.Bucket("files", bucket="Not_Legal")')
-    refused = project.run("preview", succeeds=False)
-    assert "deletionWindowInDays" in refused
-    assert "3 is not between 7 and 30" in refused
-    assert "Not_Legal" in refused
+    project.write('aws.kms.Key("data", deletion_window_in_days=3)')
+    for refused in (project.run("preview", succeeds=False), project.up(succeeds=False)):
+        assert "deletionWindowInDays" in refused
+        assert "3 is not between 7 and 30" in refused
+    assert project.resources() == []
 
 
 def test_a_name_that_is_taken_gives_the_clouds_own_error(project: Any) -> None:
