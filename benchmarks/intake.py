@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -208,10 +209,8 @@ def _refused(port: int, data: bytes, status: int) -> float:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         began = time.perf_counter()
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it has read all
             connection.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # answered before all was read
         if not status:
             return 0.0
         answer = connection.recv(65536)

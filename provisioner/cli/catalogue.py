@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.table import Table
 
 from provisioner.cli.output import JsonOption, err, out, print_json, reports_errors
 
@@ -49,6 +48,8 @@ def check(
     if json_output:
         print_json({"file": loaded.source, "plans": plans, "problems": []})
         return
+    from rich.table import Table
+
     table = Table("plan", "tier", "prices", "entitlements", "retention", box=None)
     for row in plans:
         table.add_row(

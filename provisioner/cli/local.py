@@ -8,7 +8,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from provisioner.cli.output import JsonOption, err, out, print_json, reports_errors
 
@@ -65,6 +64,8 @@ def status(json_output: JsonOption = False) -> None:
     elif found.phase == "down":
         out.print("The local cloud is not running. Start it with `tenantry local up`.")
     else:
+        from rich.table import Table
+
         table = Table("name", "state", "port", "pid", "memory", "restarts", box=None, pad_edge=False)
         for line in found.lines:
             memory = "" if line.memory_mb is None else f"{line.memory_mb:.0f} MB"

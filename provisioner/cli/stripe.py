@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from provisioner.cli.output import JsonOption, out, print_json, reports_errors
 from provisioner.errors import Reject
@@ -98,6 +97,8 @@ def _show(subscriptions: list[dict[str, Any]], *, as_json: bool, one: bool = Fal
     if as_json:
         print_json(rows[0] if one else rows)
         return
+    from rich.table import Table
+
     table = Table("tenant", "subscription", "status", "prices", "period ends", "trial ends", "cancels", box=None)
     for row in rows:
         table.add_row(
@@ -240,6 +241,8 @@ def events(
     if json_output:
         print_json(rows)
         return
+    from rich.table import Table
+
     table = Table("event", "type", "created", "object", "undelivered", box=None)
     for row in rows:
         table.add_row(

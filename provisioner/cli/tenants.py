@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from provisioner.cli.output import JsonOption, out, print_json, reports_errors
+from provisioner.cli.output import JsonOption, out, print_columns, print_json, reports_errors
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -39,34 +39,33 @@ def register(app: typer.Typer) -> None:
 def list_(json_output: JsonOption = False) -> None:
     """All tenants, one a line."""
     from provisioner.cli.registry_access import ask
-    from provisioner.explain import tenant_document
     from provisioner.registry.tenants import all_tenants
 
     records = ask(all_tenants)
     if json_output:
+        from provisioner.explain import tenant_document
+
         print_json([tenant_document(record) for record in records])
         return
     if not records:
         out.print("There are no tenants. One appears when a subscription with metadata.tenant_id is paid.")
         return
-    from rich.table import Table
-
-    table = Table("tenant", "state", "tier", "plan", "access", "subscription", "since", box=None, pad_edge=False)
+    rows = []
     for record in records:
-        state = record.shown_state
-        tier = record.tier or ""
-        if record.pending_graduation:
-            tier += f" -> {record.pending_graduation}"
-        table.add_row(
-            record.tenant_id if record.generation == 1 else f"{record.tenant_id} ({record.generation})",
-            f"[{_COLOUR.get(state, 'default')}]{state}[/]",
-            tier,
-            record.plan or "",
-            record.access if record.stands else "",
-            record.subscription_status or "",
-            f"{record.created_at:%Y-%m-%d %H:%M}",
+        pending = f" -> {record.pending_graduation}" if record.pending_graduation else ""
+        rows.append(
+            (
+                record.tenant_id if record.generation == 1 else f"{record.tenant_id} ({record.generation})",
+                record.shown_state,
+                (record.tier or "") + pending,
+                record.plan or "",
+                record.access if record.stands else "",
+                record.subscription_status or "",
+                f"{record.created_at:%Y-%m-%d %H:%M}",
+            )
         )
-    out.print(table)
+    header = ("tenant", "state", "tier", "plan", "access", "subscription", "since")
+    print_columns(header, rows, [_COLOUR.get(record.shown_state) for record in records])
 
 
 @tenants.command()
