@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from components.spec import Access, Environment, InstanceSpec, TenantSpec
@@ -171,6 +171,7 @@ def standings(draw: st.DrawFn, *, stands: bool | None = None) -> Standing:
 # Which subscription counts
 
 
+@settings(deadline=None)
 @given(histories(), st.randoms(use_true_random=False))
 def test_the_order_of_subscriptions_never_matters(states: list[SubscriptionState], random: Any) -> None:
     shuffled = list(states)
@@ -178,6 +179,7 @@ def test_the_order_of_subscriptions_never_matters(states: list[SubscriptionState
     assert decisive(shuffled) == decisive(states)
 
 
+@settings(deadline=None)
 @given(standings(), histories(), st.randoms(use_true_random=False))
 def test_the_decision_does_not_depend_on_the_order_either(
     who: Standing, states: list[SubscriptionState], random: Any
@@ -187,6 +189,7 @@ def test_the_decision_does_not_depend_on_the_order_either(
     assert ask(who, *shuffled) == ask(who, *states)
 
 
+@settings(deadline=None)
 @given(histories(min_size=1))
 def test_a_paid_subscription_is_never_shadowed(states: list[SubscriptionState]) -> None:
     chosen = decisive(states)
@@ -196,6 +199,7 @@ def test_a_paid_subscription_is_never_shadowed(states: list[SubscriptionState]) 
         assert all(state.status.ended for state in states)
 
 
+@settings(deadline=None)
 @given(histories(min_size=1), subscription_states())
 def test_another_subscription_never_takes_paid_access_away(
     states: list[SubscriptionState], other: SubscriptionState
@@ -213,6 +217,7 @@ def test_of_equals_the_newer_one_counts() -> None:
 # What stands
 
 
+@settings(deadline=None)
 @given(standings(stands=True), histories())
 def test_a_standing_tenant_never_changes_tier_cell_epoch_or_name(
     who: Standing, states: list[SubscriptionState]
@@ -225,6 +230,7 @@ def test_a_standing_tenant_never_changes_tier_cell_epoch_or_name(
     assert decision.placed_tier == who.spec.tier
 
 
+@settings(deadline=None)
 @given(standings(), histories())
 def test_full_access_is_given_exactly_for_a_payment(who: Standing, states: list[SubscriptionState]) -> None:
     decision = ask(who, *states)
@@ -240,6 +246,7 @@ def test_full_access_is_given_exactly_for_a_payment(who: Standing, states: list[
         assert decision.spec.access is decision.access
 
 
+@settings(deadline=None)
 @given(standings(), histories())
 def test_every_decision_is_a_legal_move(who: Standing, states: list[SubscriptionState]) -> None:
     decision = ask(who, *states)
@@ -254,6 +261,7 @@ def test_every_decision_is_a_legal_move(who: Standing, states: list[Subscription
         assert may_move(via, decision.state), (via, decision.state)
 
 
+@settings(deadline=None)
 @given(standings(), histories())
 def test_nothing_stands_and_nothing_is_paid_is_the_only_reason_to_do_nothing(
     who: Standing, states: list[SubscriptionState]
@@ -265,6 +273,7 @@ def test_nothing_stands_and_nothing_is_paid_is_the_only_reason_to_do_nothing(
     assert (decision.course is Course.REVIVE) is (who.state is TenantState.DESTROYED and not idle)
 
 
+@settings(deadline=None)
 @given(standings(stands=True), histories())
 def test_what_was_decided_and_done_is_decided_again(who: Standing, states: list[SubscriptionState]) -> None:
     """Level-triggered: a repeated look at the same facts changes nothing."""
@@ -331,6 +340,7 @@ def test_without_a_payment_access_is_closed_and_the_data_stays(status: Subscript
     assert (decision.retain_until is not None) is status.ended
 
 
+@settings(deadline=None)
 @given(standings(stands=True), histories(), st.integers(-400, 400))
 def test_nothing_is_destroyed_before_its_time(who: Standing, states: list[SubscriptionState], days: int) -> None:
     """Only an operator's word, a destruction that has begun, or an end longer ago than the plan retains destroys."""

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.deployer.command import Finished
@@ -190,6 +190,7 @@ def test_no_error_holds_a_secret(where: str) -> None:
     assert "[secret]" in error.message
 
 
+@settings(deadline=None)
 @given(
     secret=st.text(
         st.characters(codec="ascii", exclude_categories=["Cc"], exclude_characters=","), min_size=6, max_size=40
@@ -201,6 +202,7 @@ def test_a_secret_variables_value_never_survives(secret: str, around: str) -> No
     assert secret not in scrubbed.replace("[secret]", "") or secret in around
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_scrubbing_twice_changes_nothing_more(text: str) -> None:
     scrub = Scrubber(ENVIRONMENT)

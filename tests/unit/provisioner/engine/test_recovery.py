@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provisioner.engine.recovery import pending_operations, resolve
@@ -136,6 +136,7 @@ NAMES = st.sampled_from("abcdef")
 OPERATIONS = st.lists(st.tuples(st.sampled_from(["creating", "updating", "deleting", "reading", "importing"]), NAMES))
 
 
+@settings(deadline=None)
 @given(present=st.sets(NAMES), existing=st.sets(NAMES), operations=OPERATIONS)
 def test_afterwards_nothing_is_pending_and_every_resource_is_there_once(
     present: set[str], existing: set[str], operations: list[tuple[str, str]]
