@@ -131,8 +131,9 @@ class Store:
                         self._database.execute("DELETE FROM object WHERE kind = ? AND id = ?", (kind, identifier))
                     else:
                         self._database.execute(
-                            "INSERT INTO object (position, kind, id, document) VALUES (?, ?, ?, ?) ON CONFLICT (kind, id) "
-                            "DO UPDATE SET position = excluded.position, document = excluded.document",
+                            "INSERT INTO object (position, kind, id, document) VALUES (?, ?, ?, ?) "
+                            "ON CONFLICT (kind, id) DO UPDATE "
+                            "SET position = excluded.position, document = excluded.document",
                             (self.position(document), kind, identifier, json.dumps(document)),
                         )
         self._before = {}

@@ -19,6 +19,7 @@ class FakeGateway:
     def __init__(self, *, livemode: bool = False) -> None:
         self.unavailable = False
         self._livemode = livemode
+        self._customers: dict[str, Document] = {}
         self._subscriptions: dict[str, Document] = {}
         self._events: dict[str, Document] = {}
         self._prices: dict[str, Document] = {}
@@ -35,7 +36,20 @@ class FakeGateway:
         stored = copy.deepcopy(document)
         if isinstance(stored["customer"], str):
             stored["customer"] = customer_document(stored["customer"])
+        self._customers[stored["customer"]["id"]] = stored["customer"]
         self._subscriptions[stored["id"]] = stored
+
+    def put_customer(self, document: Document) -> None:
+        """A customer that need not have a subscription."""
+        self._customers[document["id"]] = copy.deepcopy(document)
+
+    def delete_customer(self, customer_id: str) -> None:
+        """What Stripe shows of it afterwards. End its subscriptions yourself."""
+        gone = {"id": customer_id, "object": "customer", "deleted": True}
+        self._customers[customer_id] = gone
+        for subscription in self._subscriptions.values():
+            if subscription["customer"]["id"] == customer_id:
+                subscription["customer"] = gone
 
     def remove_subscription(self, subscription_id: str) -> None:
         del self._subscriptions[subscription_id]
@@ -62,7 +76,7 @@ class FakeGateway:
         return self._get(self._subscriptions, subscription_id, "subscription")
 
     async def subscriptions_of(self, customer_id: str) -> list[Document]:
-        self._reach()
+        self._get(self._customers, customer_id, "customer")
         return [
             copy.deepcopy(found)
             for found in self._newest(self._subscriptions)

@@ -20,7 +20,8 @@ class BillingGateway(Protocol):
     async def subscription(self, subscription_id: str) -> Document: ...
 
     async def subscriptions_of(self, customer_id: str) -> list[Document]:
-        """All of a customer's subscriptions in every status, newest first; none for a deleted customer."""
+        """All of a customer's subscriptions in every status, newest first. Those of a deleted customer have ended;
+        ``NotFound`` is for a customer that this account never had: the key may be another account's."""
         ...
 
     def subscriptions(self) -> AsyncIterator[Document]:
