@@ -42,6 +42,7 @@ async def open_pool(settings: Settings, *, min_size: int = 1, max_size: int = 8)
         min_size=min_size,
         max_size=max_size,
         open=False,
+        check=AsyncConnectionPool.check_connection,  # a server that was restarted costs no job its connection
         timeout=10,
         kwargs={"application_name": "tenantry", "connect_timeout": 10},
     )

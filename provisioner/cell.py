@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -13,7 +14,7 @@ from provisioner import fingerprint, stack_request
 from provisioner.deployer import Operation
 from provisioner.engine.state import PostgresState
 from provisioner.operate import Operator, Pool
-from provisioner.registry import platforms
+from provisioner.registry import platforms, tenants
 from provisioner.registry.operations import OperationKind
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,7 @@ class Cells:
                 if await self._is_current(spec):
                     return False
                 async with self.pool.connection() as connection:
+                    await held.require(connection)
                     await platforms.record_spec(connection, spec)
                 inputs = stack_request.of_platform(spec, self.app_schema)
                 result = await self.operator.run(
@@ -71,7 +73,9 @@ class Cells:
                 outputs = PlatformOutputs.model_validate(result.output_json("platform"))
                 made = self._fingerprint(spec, result.checkpoint_version)
                 async with self.pool.connection() as connection:
+                    await held.require(connection)
                     await platforms.record_outputs(connection, outputs, made)
+                    await tenants.wake(connection, cell, datetime.now(UTC))
         return True
 
     async def _is_current(self, spec: PlatformSpec) -> bool:

@@ -36,6 +36,8 @@ class TenantryError(Exception):
 
 class RetryLater(TenantryError):
     code = "retry"
+    #: However often it failed before: what is waited for is sure to come. None: each wait is longer than the last.
+    longest_wait_s: float | None = None
 
 
 class LeaseLost(RetryLater):

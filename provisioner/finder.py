@@ -27,6 +27,13 @@ OWNERSHIP = ("tenant_id", "generation", "installation")
 _TRANSIENT = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "Unavailable", "Internal", "Timeout")
 
 
+class UnderWay(RetryLater):
+    """The cloud is still creating it, for minutes: it is found when it is done."""
+
+    code = "under_way"
+    longest_wait_s = 15.0
+
+
 class Clients:
     """boto3 clients, one a service and region: making one takes 40 ms. Safe to use from several threads."""
 
@@ -147,9 +154,7 @@ def _instance(search: Search) -> Candidate | None:
     candidate = Candidate(instance["DbiResourceId"], _pairs(instance.get("TagList")), identifier)
     if status in _UNDER_WAY and _is_ours(search, candidate):
         # Adopted now it would have neither address nor master secret, on which the rest of the stack depends.
-        raise RetryLater(
-            f"{search.type} {search.name}: RDS instance {identifier} is {status}", hint="it is tried again"
-        )
+        raise UnderWay(f"{search.type} {search.name}: RDS instance {identifier} is {status}", hint="it is tried again")
     return candidate
 
 

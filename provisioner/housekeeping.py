@@ -20,17 +20,16 @@ from provisioner import jobs
 from provisioner.errors import TenantryError
 from provisioner.operate import Pool
 from provisioner.registry import queue, tenants
+from provisioner.registry.leases import SILENCE_S
 from provisioner.registry.queue import Priority
 from provisioner.sweep import Sweep
 
 log = structlog.get_logger(__name__)
 
 DUE_EVERY_S = 1.0
+#: A worker that was silent for `SILENCE_S` is dead. Its job is taken over at most SILENCE_S + STALLED_EVERY_S after its
+#: last sign of life.
 STALLED_EVERY_S = 3.0
-#: A worker writes its heartbeat every `HEARTBEAT_S`; one that was silent for `SILENCE_S` is dead. A dead worker's job
-#: is taken over at most SILENCE_S + STALLED_EVERY_S after its last sign of life.
-HEARTBEAT_S = 3.0
-SILENCE_S = 12.0
 PRUNE_EVERY_S = 3600.0
 _LEADER = 7_203_114_902  # advisory lock; any number, as long as it stays the same
 
@@ -55,8 +54,8 @@ class Housekeeping:
         while True:
             try:
                 await work()
-            except (TenantryError, psycopg.Error, procrastinate.exceptions.ProcrastinateException) as error:
-                log.warning("housekeeping.failed", work=work.__name__.strip("_"), error=str(error).splitlines()[:1])
+            except Exception as error:  # whatever it is, it must not end the keeping
+                _report(work.__name__.strip("_"), error)
             await asyncio.sleep(every_s)
 
     async def _queue_due(self) -> None:
@@ -76,8 +75,8 @@ class Housekeeping:
                     self.database_url, autocommit=True, application_name="tenantry-leader"
                 ) as connection:
                     await self._lead_on(connection)
-            except (psycopg.Error, TenantryError) as error:
-                log.warning("housekeeping.failed", work="lead", error=str(error).splitlines()[:1])
+            except Exception as error:
+                _report("lead", error)
             await asyncio.sleep(self.sweep_every_s)
 
     async def _lead_on(self, connection: psycopg.AsyncConnection) -> None:
@@ -113,3 +112,13 @@ class Housekeeping:
         async with self.pool.connection() as connection:
             await queue.prune(connection)
         await asyncio.to_thread(self.sweep.reconciler.state.prune)
+
+
+def _report(work: str, error: Exception) -> None:
+    expected = isinstance(error, TenantryError | psycopg.Error | procrastinate.exceptions.ProcrastinateException)
+    log.warning(
+        "housekeeping.failed",
+        work=work,
+        error=str(error).splitlines()[:1] if expected else repr(error),
+        exc_info=None if expected else error,
+    )

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import structlog
 
 from provisioner.billing import webhooks
 from provisioner.billing.catalogue import Catalogue
 from provisioner.billing.gateway import BillingGateway
 from provisioner.billing.translate import Refetch, hint_of, subscription_state
-from provisioner.errors import NotFound, OperatorNeeded, Quarantined, Reject
+from provisioner.errors import NotFound, OperatorNeeded, Quarantined, Reject, TenantryError
 from provisioner.operate import Pool
 from provisioner.registry import events, queue, tenants, timeline
 from provisioner.registry.events import EventStatus, NewEvent
@@ -59,10 +60,17 @@ class Inbox:
         if record is None or record.status != EventStatus.RECEIVED:
             return
         with structlog.contextvars.bound_contextvars(event_id=event_id):
+            log.debug("event.loaded", type=record.type)
             try:
                 affected = await self._affected(webhooks.parse(record.body))
             except (Reject, OperatorNeeded) as problem:
                 await self._quarantine(event_id, problem)
+                return
+            except (TenantryError, psycopg.Error):
+                raise
+            except Exception as error:  # a bug: the event would fail as often as it is tried
+                log.error("event.unexpected", exc_info=error)
+                await self._quarantine(event_id, _unexpected(error))
                 return
             async with self.pool.connection() as connection:
                 for tenant_id in affected:
@@ -115,6 +123,8 @@ class Inbox:
                 await timeline.add(
                     connection, state.tenant_id, EntryKind.BOUND, f"bound to Stripe customer {state.customer_id}"
                 )
+        if binding is Binding.BOUND:
+            log.info("tenant.bound", tenant_id=state.tenant_id)
         return state.tenant_id
 
     async def _quarantine(self, event_id: str, problem: Reject | OperatorNeeded) -> None:
@@ -133,6 +143,14 @@ def _quarantined(code: str, message: str, hint: str) -> Quarantined:
     error = Quarantined(message, hint=hint)
     error.code = code
     return error
+
+
+def _unexpected(error: Exception) -> Quarantined:
+    return _quarantined(
+        "unexpected",
+        f"handling it failed with {type(error).__name__}",
+        "The worker's log has the traceback; once that is mended: tenantry events retry",
+    )
 
 
 def _livemode_mismatch(event: webhooks.WebhookEvent) -> Quarantined:

@@ -36,7 +36,7 @@ class Handlers:
 def make_app(database_url: str, handlers: Handlers | None) -> procrastinate.App:
     """The queue of the control plane's database; without handlers it can only be looked at."""
     connector = procrastinate.PsycopgConnector(
-        conninfo=database_url, min_size=1, max_size=6, kwargs={"application_name": APPLICATION_NAME}
+        conninfo=database_url, min_size=1, max_size=6, timeout=10, kwargs={"application_name": APPLICATION_NAME}
     )
     app = procrastinate.App(connector=connector)
     if handlers is not None:
@@ -47,23 +47,27 @@ def make_app(database_url: str, handlers: Handlers | None) -> procrastinate.App:
 def _add_tasks(app: procrastinate.App, handlers: Handlers) -> None:
     # Events have no lock, so one that waits for its retry holds nothing up. One that fails for good stays `received`,
     # and the sweep queues it again.
-    retry = RetryStrategy(max_attempts=8, exponential_wait=2, retry_exceptions=[RetryLater, psycopg.OperationalError])
+    retry = RetryStrategy(max_attempts=8, exponential_wait=2, retry_exceptions=[RetryLater, psycopg.Error])
 
     @app.task(name="handle_event", queue=EVENTS_QUEUE, retry=retry)
     async def handle_event(event_id: str) -> None:
         await handlers.inbox.handle(event_id)
 
-    @app.task(name="reconcile", queue=RECONCILE_QUEUE)
+    # Only a lost database is raised: then nothing else could be written down. Without a wait, since that would hold
+    # the tenant's lock.
+    at_once = RetryStrategy(max_attempts=5, wait=0, retry_exceptions=[psycopg.Error])
+
+    @app.task(name="reconcile", queue=RECONCILE_QUEUE, retry=at_once)
     async def reconcile(tenant_id: str, reason: str) -> None:
         await handlers.reconciler.reconcile(tenant_id, reason)
 
-    platform_retry = RetryStrategy(max_attempts=20, linear_wait=5, retry_exceptions=[RetryLater])
+    platform_retry = RetryStrategy(max_attempts=20, linear_wait=5, retry_exceptions=[RetryLater, psycopg.Error])
 
     @app.task(name="reconcile_platform", queue=RECONCILE_QUEUE, retry=platform_retry)
     async def reconcile_platform(cell: str, reason: str) -> None:
         try:
             await handlers.cells.converge(cell, reason)
-        except RetryLater:
+        except (RetryLater, psycopg.Error):
             raise
         except TenantryError as error:
             # Its operation has the details; tenants of the cell say that their platform is missing or outdated.

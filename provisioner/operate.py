@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 FLUSH_S = 0.2  #: how often the steps of a running operation are written
 _OPS_WITHOUT_A_STEP = frozenset({"same", "read"})
+_PROGRESS = frozenset({Happening.STARTED, Happening.FINISHED, Happening.FAILED})
 
 Pool = AsyncConnectionPool[AsyncConnection[tuple[object, ...]]]
 
@@ -53,6 +54,10 @@ class Held:
     @property
     def fence(self) -> Fence:
         return Fence(self.stack_name, self.lease.number)
+
+    async def require(self, connection: AsyncConnection) -> None:
+        """LeaseLost unless the stack is held still; nobody takes it over before ``connection``'s transaction ends."""
+        await leases.require(connection, self.stack_name, self.lease.number)
 
 
 class Operator:
@@ -103,6 +108,7 @@ class Operator:
         context = leases.hold(self._database_url, stack_name, on_lost=self._deployer.kill, wait_s=wait_s)
         lease = await asyncio.to_thread(context.__enter__)
         try:
+            log.debug("lease.taken", stack=stack_name, fencing=lease.number)
             yield Held(lease, stack_name)
         finally:
             await asyncio.to_thread(context.__exit__, None, None, None)
@@ -129,15 +135,22 @@ class Operator:
             log.info("operation.started", stack=held.stack_name, kind=str(kind), reason=reason)
             began = time.monotonic()
             result = await self._execute(held, operation, inputs, recorder, reason, refresh)
-            await asyncio.to_thread(held.lease.check)
+            log.debug("engine.ended", stack=held.stack_name, kind=str(kind))
+            await asyncio.to_thread(held.lease.forget_engine)
             await self._end(held, operation_id, tenant_id, kind, result=result)
             gone = operation is Operation.DESTROY
             await asyncio.to_thread(self._keep_file, held.stack_name, None if gone else inputs)
             seconds = round(time.monotonic() - began, 3)
-            log.info("operation.succeeded", stack=held.stack_name, seconds=seconds, changes=dict(result.changes))
+            log.info(
+                "operation.succeeded",
+                stack=held.stack_name,
+                kind=str(kind),
+                seconds=seconds,
+                changes=dict(result.changes),
+            )
             return result
         except BaseException as error:
-            failure = self._translated(held, error)
+            failure = await asyncio.to_thread(self._translated, held, error)
             log.warning("operation.failed", stack=held.stack_name, code=failure.code, message=failure.message)
             with suppress(Exception):  # the database may be what failed; the next lease marks it interrupted
                 await asyncio.shield(self._end(held, operation_id, tenant_id, kind, error=failure))
@@ -157,20 +170,20 @@ class Operator:
         reason: str,
         refresh: bool,
     ) -> OperationResult:
-        before = held.lease.predecessor
         request = StackRequest(
             inputs.stack_name,
             inputs.program,
             config=inputs.config,
             secrets_provider=self._secrets_provider,
             fence=held.fence,
-            fenced_off=(before.engine,) if before is not None and before.engine is not None else (),
+            fenced_off=held.lease.fenced_off,
             refresh=refresh,
             message=reason[:200],
         )
 
         def on_start(engine: EngineProcess) -> None:
             held.lease.record_engine(engine.pid)
+            log.debug("engine.started", stack=held.stack_name, pid=engine.pid)
             if self._stopping:
                 self._deployer.interrupt()
 
@@ -202,9 +215,12 @@ class Operator:
                 await recorder.flush()
 
     def _translated(self, held: Held, error: BaseException) -> TenantryError:
+        """Asks the database: an engine that another worker ended fails before a heartbeat tells why."""
         if isinstance(error, TenantryError):
-            if held.lease.lost and not isinstance(error, LeaseLost):
-                return LeaseLost(f"the lease of stack {held.stack_name} was lost", hint="another worker goes on")
+            try:
+                held.lease.check()
+            except LeaseLost as lost:
+                return lost
             if self._stopping and isinstance(error, EngineFailed):
                 return HandedBack(
                     f"stack {held.stack_name}: interrupted because its worker was stopped",
@@ -213,10 +229,12 @@ class Operator:
             return error
         if isinstance(error, asyncio.CancelledError):
             return HandedBack(f"stack {held.stack_name}: its job was aborted", hint="it is tried again")
+        log.error("operation.unexpected", stack=held.stack_name, exc_info=error)
         return EngineFailed(f"stack {held.stack_name}: {type(error).__name__}", hint="the worker's log has the details")
 
     async def _begin(self, held: Held, kind: OperationKind, tenant_id: str | None, reason: str) -> int:
         async with self._pool.connection() as connection:
+            await held.require(connection)
             before = held.lease.predecessor
             if before is not None and tenant_id is not None:
                 engine = "; its engine was ended" if before.engine_killed else ""
@@ -258,6 +276,8 @@ class Operator:
             failure, changes = {"code": error.code, "message": error.message, "hint": error.hint}, {}
             summary = f"{kind} of stack {held.stack_name} {state}: {error.message}"
         async with self._pool.connection() as connection:
+            if result is not None:
+                await held.require(connection)
             await operations.finish(connection, operation_id, state, changes=changes, error=failure)
             if tenant_id is not None:
                 await timeline.add(
@@ -278,6 +298,8 @@ class _Recorder:
     def put(self, step: StepEvent) -> None:
         if not step.urn:
             return
+        if step.happening in _PROGRESS and step.op not in _OPS_WITHOUT_A_STEP:
+            log.debug(f"step.{step.happening}", op=step.op, urn=step.urn)
         with self._lock:
             match step.happening:
                 case Happening.STARTED | Happening.FINISHED | Happening.FAILED:

@@ -60,6 +60,12 @@ class Outcome(StrEnum):
     HANDED_BACK = "handed_back"  #: this worker is stopping, or lost the stack to another one
 
 
+class PlatformUnfinished(RetryLater):
+    """The cell's first deployment has begun and not succeeded yet."""
+
+    code = "platform_unfinished"
+
+
 class PlatformOutdated(RetryLater):
     """The cell's platform stack is older than the application schema; its update has been queued."""
 
@@ -80,7 +86,8 @@ class Reconciler:
     purge: Callable[[TenantOutputs, PlatformOutputs], Awaitable[None]]
 
     async def reconcile(self, tenant_id: str, reason: str) -> Outcome:
-        """Never raises a ``TenantryError``: a failure is classified and recorded, and its retry planned."""
+        """A failure is classified and recorded, and its retry planned. Raises only what keeps it from being recorded:
+        the database is gone."""
         with structlog.contextvars.bound_contextvars(tenant_id=tenant_id):
             try:
                 return await self._converge(tenant_id, reason)
@@ -99,6 +106,9 @@ class Reconciler:
                 return Outcome.HANDED_BACK
             except TenantryError as error:
                 return await self._fail(tenant_id, error)
+            except Exception as error:
+                log.error("reconcile.unexpected", exc_info=error)
+                return await self._fail(tenant_id, _unexpected(error))
 
     async def _converge(self, tenant_id: str, reason: str) -> Outcome:
         record = await self._load(tenant_id)
@@ -113,6 +123,7 @@ class Reconciler:
         if decision.course is Course.REVIVE:
             record = await self._revive(record)
             decision = decision_for(record)
+        log.debug("reconcile.decided", course=decision.course.value, why=decision.why)
         await self._entitle(record, decision)
         if decision.course is Course.NOTHING:
             await self._clear_failure(record)
@@ -125,14 +136,20 @@ class Reconciler:
             # Between the decision and the lease another holder may have changed the tenant.
             record = await self._load(tenant_id)
             decision = decision_for(record)
-            if decision.course is Course.CONVERGE:
-                if await self._is_current(record, decision, platform):
-                    return Outcome.UNCHANGED
-                await self._deploy(held, record, decision, platform, reason)
-            elif decision.course is Course.DESTROY:
-                await self._destroy(held, record, decision, platform, reason)
-            else:  # it was destroyed meanwhile: the next look begins its next generation
-                await self._again(tenant_id, 0.0)
+            try:
+                if decision.course is Course.CONVERGE:
+                    if await self._is_current(record, decision, platform):
+                        return Outcome.UNCHANGED
+                    await self._deploy(held, record, decision, platform, reason)
+                elif decision.course is Course.DESTROY:
+                    await self._destroy(held, record, decision, platform, reason)
+                else:  # it was destroyed meanwhile: the next look begins its next generation
+                    await self._again(tenant_id, 0.0)
+            except (HandedBack, LeaseLost):
+                raise
+            except TenantryError as error:
+                # While the stack is held: a failure never overwrites what the next holder achieved.
+                return await self._fail(tenant_id, error, held)
             return Outcome.CHANGED
 
     def is_behind(
@@ -188,6 +205,12 @@ class Reconciler:
         async with self.pool.connection() as connection:
             platform = await platforms.get(connection, record.cell)
             outputs = None if platform is None else platform.platform_outputs
+            if platform is not None and outputs is None:
+                await queue.defer_platform(connection, record.cell, reason="a tenant waits for it")
+                raise PlatformUnfinished(
+                    f"the platform stack of cell {record.cell} is being deployed",
+                    hint="this tenant follows as soon as it stands",
+                )
             if outputs is None:
                 raise PlatformMissing(
                     f"the platform stack of cell {record.cell} has not been deployed",
@@ -258,14 +281,19 @@ class Reconciler:
         assert spec is not None
         kind = _kind(record, decision)
         async with self.pool.connection() as connection:
+            await held.require(connection)
             before = TenantState.PROVISIONING if not record.stands else TenantState(record.state)
             await tenants.record_spec(connection, spec, before)
+        log.debug("spec.recorded", kind=kind.value)
         result = await self._operate(held, Operation.UP, kind, spec, platform, reason)
         outputs = TenantOutputs.model_validate(result.output_json("tenant"))
         made = self._fingerprint(spec, platform, result.checkpoint_version)
         async with self.pool.connection() as connection:
+            await held.require(connection)
             await placements.put(connection, outputs, platform)
+            log.debug("placement.put", kind=kind.value)
             await tenants.record_success(connection, outputs, state=decision.state, fingerprint=made)
+        log.debug("success.recorded", kind=kind.value)
 
     async def _destroy(
         self, held: Held, record: TenantRecord, decision: Decision, platform: PlatformOutputs, reason: str
@@ -273,6 +301,7 @@ class Reconciler:
         spec = decision.spec
         assert spec is not None
         async with self.pool.connection() as connection:
+            await held.require(connection)
             await tenants.record_spec(connection, spec, TenantState.DESTROYING)
             if record.state != TenantState.DESTROYING:
                 await timeline.add(connection, record.tenant_id, EntryKind.DECISION, decision.why)
@@ -289,6 +318,7 @@ class Reconciler:
                 held, Operation.DESTROY, OperationKind.DESTROY, spec, platform, f"{decision.why} (2 of 2)"
             )
         async with self.pool.connection() as connection:
+            await held.require(connection)
             await placements.delete(connection, record.tenant_id)
             await tenants.record_destroyed(connection, record.tenant_id)
         log.info("tenant.destroyed", generation=record.generation)
@@ -307,15 +337,18 @@ class Reconciler:
 
     # Failing
 
-    async def _fail(self, tenant_id: str, error: TenantryError) -> Outcome:
+    async def _fail(self, tenant_id: str, error: TenantryError, held: Held | None = None) -> Outcome:
         if isinstance(error, NotFound):
             log.warning("reconcile.no_such_tenant", message=error.message)
             return Outcome.OPERATOR
         retry = isinstance(error, RetryLater) or not isinstance(error, OperatorNeeded | Reject)
+        longest_s = error.longest_wait_s if isinstance(error, RetryLater) else None
         async with self.pool.connection() as connection:
+            if held is not None:
+                await held.require(connection)
             record = await tenants.get(connection, tenant_id)
             attempts = record.attempts if record is not None else 0
-            next_attempt = datetime.now(UTC) + backoff(attempts) if retry else None
+            next_attempt = datetime.now(UTC) + backoff(attempts, longest_s=longest_s) if retry else None
             failure = {
                 "class": "retry" if retry else "operator",
                 "code": error.code,
@@ -345,9 +378,14 @@ class Reconciler:
                 await tenants.clear_failure(connection, record.tenant_id)
 
 
-def backoff(attempts: int) -> timedelta:
+def _unexpected(error: Exception) -> RetryLater:
+    """A bug, or a database that answers with errors: tried again, since what caused it may have passed."""
+    return RetryLater(f"unexpected: {type(error).__name__}", hint="the worker's log has the traceback")
+
+
+def backoff(attempts: int, *, longest_s: float | None = None) -> timedelta:
     """How long to wait after ``attempts`` failures in a row (0: this is the first), half of it by chance."""
-    longest = BACKOFF_S[min(attempts, len(BACKOFF_S) - 1)]
+    longest = min(BACKOFF_S[min(attempts, len(BACKOFF_S) - 1)], longest_s or BACKOFF_S[-1])
     return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311
 
 

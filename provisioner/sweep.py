@@ -107,8 +107,13 @@ class Sweep:
         behind = []
         for index, record in enumerate(records):
             bought = documents.get(record.stripe_customer_id or "", [])
-            if self.reconciler.is_behind(record, bought, cells.get(record.cell), versions, now):
-                behind.append(record)
+            try:
+                if self.reconciler.is_behind(record, bought, cells.get(record.cell), versions, now):
+                    behind.append(record)
+            except Exception as error:  # one tenant that can't be judged must not keep the others from being swept
+                log.error("sweep.tenant_unreadable", tenant_id=record.tenant_id, exc_info=error)
+                if record.failure is None:
+                    behind.append(record)  # its reconcile records what is wrong
             if index % 50 == 49:
                 await asyncio.sleep(0)  # the same loop serves jobs
         return await self._queue(behind)

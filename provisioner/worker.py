@@ -14,16 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import procrastinate
+import psycopg
 import structlog
 from procrastinate.worker import Worker
 
-from provisioner.housekeeping import HEARTBEAT_S, SILENCE_S, Housekeeping
+from provisioner.housekeeping import Housekeeping
 from provisioner.jobs import EVENTS_QUEUE, RECONCILE_QUEUE
 from provisioner.operate import Operator
+from provisioner.registry.leases import HEARTBEAT_S, SILENCE_S
 
 log = structlog.get_logger(__name__)
 
 EVENT_CONCURRENCY = 8
+RENEW_S = 1.0  #: before a worker that lost the database begins anew
 POLL_S = 1.0  #: jobs are announced; polling finds what was announced while nobody listened
 
 
@@ -34,23 +37,40 @@ class WorkerProcess:
     housekeeping: Housekeeping
     grace_s: float
     _signals: int = field(default=0, init=False)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _workers: dict[str, Worker] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; returns when everything is finished or handed back."""
-        workers = [self._worker(EVENTS_QUEUE, EVENT_CONCURRENCY), self._worker(RECONCILE_QUEUE, 1)]
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, workers)
+            loop.add_signal_handler(number, self._on_signal)
         async with self.app.open_async():
             keeping = asyncio.create_task(self.housekeeping.run())
             log.info("worker.ready", pid=os.getpid())
             try:
-                await asyncio.gather(*(worker.run() for worker in workers))  # type: ignore[no-untyped-call]
+                await asyncio.gather(self._serve(EVENTS_QUEUE, EVENT_CONCURRENCY), self._serve(RECONCILE_QUEUE, 1))
             finally:
                 keeping.cancel()
                 with suppress(asyncio.CancelledError):
                     await keeping
                 log.info("worker.stopped", pid=os.getpid())
+
+    async def _serve(self, queue: str, concurrency: int) -> None:
+        """Work on the queue until told to stop. A worker ends when it loses the database, or its registration there.
+
+        It begins anew then, under another registration: what it could not finish is taken over from the old one.
+        """
+        while not self._stopping.is_set():
+            self._workers[queue] = worker = self._worker(queue, concurrency)
+            try:
+                await worker.run()  # type: ignore[no-untyped-call]
+            except (procrastinate.exceptions.ProcrastinateException, psycopg.Error) as error:
+                log.warning("worker.lost_database", queue=queue, error=str(error).splitlines()[:1])
+            if not self._stopping.is_set():
+                log.warning("worker.begins_anew", queue=queue, in_s=RENEW_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), RENEW_S)
 
     def _worker(self, queue: str, concurrency: int) -> Worker:
         return Worker(
@@ -65,9 +85,10 @@ class WorkerProcess:
             stalled_worker_timeout=SILENCE_S,
         )
 
-    def _on_signal(self, workers: list[Worker]) -> None:
+    def _on_signal(self) -> None:
         self._signals += 1
-        for worker in workers:
+        self._stopping.set()
+        for worker in self._workers.values():
             worker.stop()  # type: ignore[no-untyped-call]
         if self._signals == 1:
             if self.operator.busy:

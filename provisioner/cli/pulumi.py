@@ -74,8 +74,7 @@ def _run(stack: str, arguments: list[str]) -> int:
         lost: list[float] = []
         url = configured.database_url.get_secret_value()
         with leases.hold(url, stack, on_lost=lambda: lost.append(time.monotonic()), wait_s=WAIT_S) as lease:
-            before = lease.predecessor
-            clear_dead(state, stack, fenced_off=(before.engine,) if before is not None and before.engine else ())
+            clear_dead(state, stack, fenced_off=lease.fenced_off)
             environment["PULUMI_BACKEND_URL"] = with_application_name(
                 backend, Fence(stack, lease.number).application_name
             )

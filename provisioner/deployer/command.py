@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,10 +102,11 @@ class EngineCommand:
             self._child.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it at once. Its lock and its pending operations stay behind for the next operation to resolve."""
+        """End it and its plugins at once. Its lock and pending operations stay for the next operation to resolve."""
         self._interrupted.set()
         if self._child is not None and self._child.poll() is None:
-            self._child.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
 
     def _end(self, grace: float = 30.0) -> None:
         assert self._child is not None

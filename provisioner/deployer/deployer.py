@@ -141,7 +141,7 @@ class Deployer:
             self._materialise(work_dir, request, deployment)
             adopted: tuple[str, ...] = ()
             if operation is not Operation.PREVIEW and pending_operations(deployment):
-                adopted = self._recover(request, work_dir, environment, scrub)
+                adopted = self._recover(request, work_dir, environment, scrub, on_start)
             log = EventLog(on_step, redact=scrub)
             finished = self._run(operation, request, work_dir, environment, log, on_start, extra)
             if finished.code != 0 and stack_is_missing(finished):
@@ -219,7 +219,12 @@ class Deployer:
         return (checkpoint or {}).get("deployment") or {}
 
     def _recover(
-        self, request: StackRequest, work_dir: Path, environment: Mapping[str, str], scrub: Scrubber
+        self,
+        request: StackRequest,
+        work_dir: Path,
+        environment: Mapping[str, str],
+        scrub: Scrubber,
+        on_start: OnStart | None,
     ) -> tuple[str, ...]:
         """Resolve pending operations; the URNs that were adopted. Safe to be interrupted, and repeated, anywhere."""
         if self._finder is None:
@@ -236,10 +241,13 @@ class Deployer:
         file.write_text(json.dumps({**checkpoint, "deployment": recovery.deployment}))
         arguments = [str(self._pulumi), "stack", "import", "--stack", request.stack_name, "--file", str(file)]
         log = EventLog(redact=scrub)
-        finished = EngineCommand([*arguments, "--non-interactive"], cwd=work_dir, env=environment).run()
+        # Every engine is made known: each takes the stack's lock.
+        finished = EngineCommand(
+            [*arguments, "--non-interactive"], cwd=work_dir, env=environment, on_start=on_start
+        ).run()
         if finished.code == 0 and recovery.refresh:
             finished = self._run(
-                Operation.REFRESH, request, work_dir, environment, log, None, (), targets=recovery.refresh
+                Operation.REFRESH, request, work_dir, environment, log, on_start, (), targets=recovery.refresh
             )
         if finished.code != 0:
             raise classify(request, finished, log, scrub)

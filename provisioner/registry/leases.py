@@ -1,7 +1,8 @@
 """Leases: who may change a stack. A session advisory lock says who has it now, a fencing number who had it last.
 
-The advisory lock goes with the holder's connection, so a dead worker's lease is free at once; the number rises with
-every acquisition, and Pulumi's state refuses writes under an older one (``provisioner/engine/fencing.sql``).
+The advisory lock goes with the holder's connection, so a dead worker's lease is free at once; that of one which is
+stopped or hangs is taken from it after ``SILENCE_S`` without a heartbeat. The number rises with every acquisition:
+Pulumi's state refuses writes under an older one (``provisioner/engine/fencing.sql``), the registry's too (``require``).
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 import psycopg
 import structlog
+from psycopg import AsyncConnection
 
 from provisioner.engine.stack_locks import EngineOwner
 from provisioner.errors import LeaseLost, RetryLater
@@ -26,26 +28,34 @@ from provisioner.errors import LeaseLost, RetryLater
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 3.0
+_EVICTION_S = 5.0  #: how long an ended session may take to let its lock go
+SILENCE_S = 12.0  #: a holder that wrote no heartbeat for so long has lost its lease to whoever asks for it
 _ACQUIRE = """
 INSERT INTO registry.lease (stack_name, fencing, holder, host, pid)
 VALUES (%(stack_name)s, 1, %(holder)s, %(host)s, %(pid)s)
 ON CONFLICT (stack_name) DO UPDATE
    SET fencing = lease.fencing + 1, holder = excluded.holder, host = excluded.host, pid = excluded.pid,
-       engine_pid = NULL, engine_started = NULL, acquired_at = now(), heartbeat_at = now(), released_at = NULL
+       acquired_at = now(), heartbeat_at = now(), released_at = NULL
 RETURNING fencing
 """
-_PREVIOUS = (
-    "SELECT holder, host, engine_pid, engine_started, released_at FROM registry.lease WHERE stack_name = %s FOR UPDATE"
-)
+_PREVIOUS = """
+SELECT holder, engine_host, engine_pid, engine_started, released_at FROM registry.lease WHERE stack_name = %s FOR UPDATE
+"""
+# The heartbeats go over the connection that holds the lock: both must be silent, or the holder has just begun.
+_EVICT = """
+SELECT pg_terminate_backend(a.pid)
+  FROM pg_locks l JOIN pg_stat_activity a USING (pid) CROSS JOIN registry.lease r
+ WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database() AND l.database = a.datid
+   AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('tenantry-lease/' || %(stack_name)s, 0)
+   AND r.stack_name = %(stack_name)s
+   AND greatest(r.heartbeat_at, a.state_change) < clock_timestamp() - make_interval(secs => %(silence_s)s)
+"""
 _BEAT = "UPDATE registry.lease SET heartbeat_at = now() WHERE stack_name = %s AND fencing = %s"
 _ENGINE = (
-    "UPDATE registry.lease SET engine_pid = %s, engine_started = %s, heartbeat_at = now() "
+    "UPDATE registry.lease SET engine_host = %s, engine_pid = %s, engine_started = %s, heartbeat_at = now() "
     "WHERE stack_name = %s AND fencing = %s"
 )
-_RELEASE = (
-    "UPDATE registry.lease SET released_at = now(), engine_pid = NULL, engine_started = NULL "
-    "WHERE stack_name = %s AND fencing = %s"
-)
+_RELEASE = "UPDATE registry.lease SET released_at = now() WHERE stack_name = %s AND fencing = %s"
 
 
 class LeaseBusy(RetryLater):
@@ -56,10 +66,9 @@ class LeaseBusy(RetryLater):
 
 @dataclass(frozen=True)
 class Predecessor:
-    """A holder that did not release: it died."""
+    """A holder that did not release: it died, or is silent."""
 
     holder: str
-    engine: EngineOwner | None  #: the engine that ran under its lease, if one did
     engine_killed: bool
 
 
@@ -72,19 +81,26 @@ def process_started(pid: int) -> float | None:
 
 
 def kill_engine(pid: int, started: float) -> bool:
-    """End an engine that outlived its worker; False if it is gone, or the pid is another process's by now."""
-    try:
-        process = psutil.Process(pid)
-        if abs(process.create_time() - started) > 1.0:
-            return False
-        process.kill()
-        process.wait(5)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.TimeoutExpired:
-        log.warning("lease.engine_unkillable", pid=pid)
-        return False
-    return True
+    """End an engine that outlived its worker, and the plugins it started; False if none of them was left.
+
+    The engine leads a session of its own. A session id is given out again only when nobody is left in it, so members
+    that are as old as the engine, or younger, under an id whose process is gone are the engine's.
+    """
+    members = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError, PermissionError):
+            age = process.create_time()
+            if process.pid == pid and abs(age - started) > 1.0:
+                return False  # the pid is another process's by now, and with it the session
+            if os.getsid(process.pid) == pid and age >= started - 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+    for process in members:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _, alive = psutil.wait_procs(members, timeout=5)
+    if alive:
+        log.warning("lease.engine_unkillable", pids=[process.pid for process in alive])
+    return len(members) > len(alive)
 
 
 class Lease:
@@ -97,6 +113,7 @@ class Lease:
         number: int,
         holder: str,
         predecessor: Predecessor | None,
+        fenced_off: EngineOwner | None,
         on_lost: Callable[[], None],
         heartbeat_s: float,
     ) -> None:
@@ -104,6 +121,8 @@ class Lease:
         self.number = number
         self.holder = holder
         self.predecessor = predecessor
+        #: The engine that ran last under an earlier lease: what it left locked is nobody's.
+        self.fenced_off = () if fenced_off is None else (fenced_off,)
         self._connection = connection
         self._on_lost = on_lost
         self._heartbeat_s = heartbeat_s
@@ -120,11 +139,19 @@ class Lease:
     def check(self) -> None:
         """Raises LeaseLost unless the lease is held still."""
         if self._lost or not self._execute(_BEAT, [self.stack_name, self.number]):
-            raise LeaseLost(f"the lease of stack {self.stack_name} was lost", hint="another worker goes on")
+            self._lost = True
+            raise _lost(self.stack_name)
 
     def record_engine(self, pid: int) -> None:
-        """So that whoever takes over from a dead worker on this host can end its engine."""
-        self._execute(_ENGINE, [pid, process_started(pid), self.stack_name, self.number])
+        """So that whoever takes over can end it, or at least knows its lock. LeaseLost unless it was recorded."""
+        parameters = [socket.gethostname(), pid, process_started(pid), self.stack_name, self.number]
+        if not self._execute(_ENGINE, parameters):
+            self._lost = True
+            raise _lost(self.stack_name)
+
+    def forget_engine(self) -> None:
+        """It ended as it should: it left neither a lock nor a process."""
+        self._execute(_ENGINE, [None, None, None, self.stack_name, self.number])
 
     def release(self) -> None:
         self._ended.set()
@@ -147,6 +174,20 @@ class Lease:
                 return
 
 
+def _lost(stack_name: str) -> LeaseLost:
+    return LeaseLost(f"the lease of stack {stack_name} was lost", hint="another worker goes on")
+
+
+async def require(connection: AsyncConnection, stack_name: str, number: int) -> None:
+    """LeaseLost unless the lease's fencing number is ``number`` still; it stays so until the transaction ends."""
+    cursor = await connection.execute(
+        "SELECT fencing FROM registry.lease WHERE stack_name = %s FOR SHARE", [stack_name]
+    )
+    row = await cursor.fetchone()
+    if row is None or row[0] != number:
+        raise _lost(stack_name)
+
+
 @contextmanager
 def hold(
     database_url: str,
@@ -155,6 +196,7 @@ def hold(
     on_lost: Callable[[], None],
     wait_s: float = 0.0,
     heartbeat_s: float = HEARTBEAT_S,
+    silence_s: float = SILENCE_S,
 ) -> Iterator[Lease]:
     """The lease of ``stack_name``, on a connection of its own; LeaseBusy if somebody holds it after ``wait_s``."""
     host = socket.gethostname()
@@ -170,8 +212,10 @@ def hold(
         tcp_user_timeout=10_000,
     )
     try:
-        deadline = time.monotonic() + wait_s
+        deadline, evicted = time.monotonic() + wait_s, False
         while not _lock(connection, stack_name):
+            if not evicted and _evict(connection, stack_name, silence_s):
+                deadline, evicted = max(deadline, time.monotonic() + _EVICTION_S), True
             if time.monotonic() >= deadline:
                 row = connection.execute(
                     "SELECT holder FROM registry.lease WHERE stack_name = %s", [stack_name]
@@ -181,8 +225,8 @@ def hold(
                     hint="it is tried again when that is done",
                 )
             time.sleep(0.2)
-        predecessor, number = _take(connection, stack_name, holder, host)
-        lease = Lease(connection, stack_name, number, holder, predecessor, on_lost, heartbeat_s)
+        predecessor, fenced_off, number = _take(connection, stack_name, holder, host)
+        lease = Lease(connection, stack_name, number, holder, predecessor, fenced_off, on_lost, heartbeat_s)
         try:
             yield lease
         finally:
@@ -199,25 +243,36 @@ def _lock(connection: psycopg.Connection[Any], stack_name: str) -> bool:
     return row is not None and bool(row[0])
 
 
+def _evict(connection: psycopg.Connection[Any], stack_name: str, silence_s: float) -> bool:
+    """End the session of a holder that is silent: stopped, or hung. Its advisory lock ends with it."""
+    try:
+        ended = connection.execute(_EVICT.encode(), {"stack_name": stack_name, "silence_s": silence_s}).rowcount > 0
+    except psycopg.errors.InsufficientPrivilege:  # the holder logged in as somebody else
+        return False
+    if ended:
+        log.warning("lease.evicted", stack=stack_name, silence_s=silence_s)
+    return ended
+
+
 def _take(
     connection: psycopg.Connection[Any], stack_name: str, holder: str, host: str
-) -> tuple[Predecessor | None, int]:
+) -> tuple[Predecessor | None, EngineOwner | None, int]:
     with connection.transaction():
-        row = connection.execute(_PREVIOUS, [stack_name]).fetchone()
+        row = connection.execute(_PREVIOUS.encode(), [stack_name]).fetchone()
         taken = connection.execute(
             _ACQUIRE, {"stack_name": stack_name, "holder": holder, "host": host, "pid": os.getpid()}
         ).fetchone()
     assert taken is not None
-    if row is None or row[4] is not None:
-        return None, int(taken[0])
-    before, before_host, engine_pid, engine_started, _ = row
-    # The number has risen: from here on the old engine can't write its state, whether or not it can be reached.
-    killed = (
-        before_host == host
-        and engine_pid is not None
-        and engine_started is not None
-        and kill_engine(engine_pid, engine_started)
-    )
-    log.warning("lease.taken_over", stack=stack_name, before=before, engine_killed=killed, fencing=int(taken[0]))
-    engine = None if engine_pid is None else EngineOwner(str(before_host), int(engine_pid))
-    return Predecessor(str(before), engine, killed), int(taken[0])
+    number = int(taken[0])
+    if row is None:
+        return None, None, number
+    before, engine_host, engine_pid, engine_started, released = row
+    # The number has risen: from here on the old engine can't write its state, whether or not it can be reached. Its
+    # record stays until the next engine's: this holder may die as well before it has cleared the old one's lock.
+    engine = None if engine_host is None or engine_pid is None else EngineOwner(str(engine_host), int(engine_pid))
+    here = engine is not None and engine.hostname == host and engine_started is not None
+    killed = here and kill_engine(engine_pid, engine_started)
+    if released is not None:
+        return None, engine, number
+    log.warning("lease.taken_over", stack=stack_name, before=before, engine_killed=killed, fencing=number)
+    return Predecessor(str(before), killed), engine, number

@@ -132,12 +132,15 @@ CREATE TABLE IF NOT EXISTS registry.lease (
     holder         text NOT NULL,          -- host/pid/random
     host           text NOT NULL,
     pid            integer NOT NULL,
+    engine_host    text,                   -- the engine that ran last, perhaps under an earlier lease
     engine_pid     integer,
     engine_started double precision,       -- Unix seconds; a pid alone may have been given to another process
     acquired_at    timestamptz NOT NULL DEFAULT now(),
     heartbeat_at   timestamptz NOT NULL DEFAULT now(),
     released_at    timestamptz
 );
+
+ALTER TABLE registry.lease ADD COLUMN IF NOT EXISTS engine_host text;
 
 -- What the tenants of a cell share.
 CREATE TABLE IF NOT EXISTS registry.platform (

@@ -201,6 +201,11 @@ async def plan_attempt(connection: AsyncConnection, tenant_id: str, at: datetime
     await connection.execute(_sql("plan_attempt"), {"tenant_id": tenant_id, "at": at})
 
 
+async def wake(connection: AsyncConnection, cell: str, now: datetime) -> None:
+    """Have the tenants of the cell that failed for want of its platform tried again now."""
+    await connection.execute(_sql("wake"), {"cell": cell, "now": now})
+
+
 async def claim_due(connection: AsyncConnection, now: datetime) -> list[str]:
     """Tenants whose next attempt is due; each is given out once."""
     cursor = await connection.execute(_sql("claim_due"), {"now": now})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 from psycopg_pool import AsyncConnectionPool
 
 from components.spec import DatabaseEndpoint, Environment, PlatformOutputs, PlatformSpec, TenantOutputs, TenantSpec
@@ -61,6 +61,13 @@ PLATFORM = PlatformOutputs(
 )
 
 
+class _OnPaper(Held):
+    """Nobody else is there to take it over."""
+
+    async def require(self, connection: AsyncConnection) -> None:
+        return
+
+
 @dataclass
 class PaperStacks(Operator):
     """Takes down what the engine would be asked to do; ``fail`` is raised by the next operations instead."""
@@ -74,7 +81,7 @@ class PaperStacks(Operator):
 
     @asynccontextmanager
     async def hold(self, stack_name: str, *, wait_s: float = 0.0) -> AsyncIterator[Held]:
-        yield Held(None, stack_name)  # type: ignore[arg-type]
+        yield _OnPaper(None, stack_name)  # type: ignore[arg-type]
 
     async def run(
         self,
