@@ -240,8 +240,8 @@ class Servers:
         self._delete_from_api(record)
         if cluster is not None:
             cluster.destroy()
-        self.records.remove(record.name)
         self._drop_forgotten_snapshots()
+        self.records.remove(record.name)
 
     def _delete_from_api(self, record: Record) -> None:
         arguments: dict[str, Any] = {"SkipFinalSnapshot": record.final_snapshot is None}

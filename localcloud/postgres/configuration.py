@@ -15,7 +15,7 @@ DEFAULTS: Mapping[str, str] = {
     "max_connections": "200",
     "superuser_reserved_connections": "3",
     "reserved_connections": "5",
-    "min_wal_size": "32MB",
+    "min_wal_size": "8MB",
     "max_wal_size": "256MB",
     "password_encryption": "scram-sha-256",
     "lc_messages": "C",

@@ -15,7 +15,7 @@ from localcloud.locks import file_lock
 from localcloud.postgres import binaries
 
 #: Raised whenever the arguments of initdb change.
-REVISION = 1
+REVISION = 2
 #: The bootstrap superuser, by RDS's name: a master user called ``postgres`` must stay possible.
 SUPERUSER = "rdsadmin"
 
@@ -52,7 +52,8 @@ def _make(finished: Path) -> None:
             os.chown(data, runner.uid, runner.gid)
         # The builtin provider collates alike on every machine, whatever locales are installed.
         command: list[str | Path] = [binaries.bin_directory() / "initdb", "--pgdata", data, "--auth", "reject"]
-        command += ["--username", SUPERUSER, "--data-checksums"]
+        # Of an empty data directory half would be its first WAL segment (16 MB), and every server begins as a copy.
+        command += ["--username", SUPERUSER, "--data-checksums", "--wal-segsize", "1"]
         command += ["--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin"]
         command += ["--builtin-locale", "C.UTF-8", "--no-instructions", "--no-sync"]
         done = runner.run(command)

@@ -17,8 +17,12 @@ import boto3
 import pytest
 
 from localcloud.aws.registry import aws_provider
+from localcloud.home import Home
+from localcloud.postgres import Cluster
+from providers.base import start
 from providers.base.testing import ProviderClient, serving
 from provisioner.engine.runtime import EngineRuntime, prepare
+from tests.integration.localcloud.aws.instances import Instances
 from tests.integration.localcloud.aws.world import REGION, World
 
 ROOT = Path(__file__).parents[4]
@@ -34,6 +38,33 @@ def provider(moto_server: str) -> Iterator[ProviderClient]:
 @pytest.fixture
 def world(provider: ProviderClient, moto_server: str) -> World:
     return World(provider, moto_server)
+
+
+@pytest.fixture
+def home(service_directory: Path) -> Iterator[Home]:
+    """A data directory of the local cloud's. Servers that a test leaves behind end with it."""
+    home = Home(service_directory / f"home-{secrets.token_hex(4)}")
+    home.claim()
+    home.prepare()
+    yield home
+    for record in home.clusters.glob("*/cluster.json"):
+        Cluster.load(record.parent, home.authority).destroy()
+    home.remove()
+
+
+@pytest.fixture
+def instances(moto_server: str, home: Home) -> Iterator[Instances]:
+    """RDS instances with servers, through a provider in this process."""
+    server, port = start(aws_provider(moto_server, home.root))
+    client = ProviderClient(port)
+    found = Instances(World(client, moto_server), home, port)
+    try:
+        client.configure({"region": REGION, "accessKey": "test", "secretKey": "test"})
+        yield found
+    finally:
+        found.close()
+        client.close()
+        server.stop(0).wait()
 
 
 @pytest.fixture(scope="session")
