@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from provisioner.cli.output import JsonOption, err, out, print_json, reports_errors
+from provisioner.cli.output import JsonOption, err, out, print_columns, print_json, reports_errors
 
 catalogue = typer.Typer(no_args_is_help=True, help="The plans: plans.toml.")
 
@@ -48,20 +48,16 @@ def check(
     if json_output:
         print_json({"file": loaded.source, "plans": plans, "problems": []})
         return
-    from rich.table import Table
-
-    table = Table("plan", "tier", "prices", "entitlements", "retention", box=None)
-    for row in plans:
-        table.add_row(
-            str(row["plan"]),
-            str(row["tier"]),
-            ", ".join(row["prices"]),  # type: ignore[arg-type]
-            ", ".join(row["entitlements"]),  # type: ignore[arg-type]
-            f"{row['retention_days']} days",
-        )
-    out.print(table)
+    print_columns(
+        ("PLAN", "TIER", "RETENTION", "PRICES", "ENTITLEMENTS"),
+        [
+            (plan.name, plan.tier.value, f"{plan.retention_days} days", ",".join(prices), ",".join(plan.entitlements))
+            for plan in loaded.plans.values()
+            if (prices := [price.lookup_key for price in plan.prices])
+        ],
+    )
     checked = " and Stripe sells every price" if stripe else ""
-    out.print(f"[green]{loaded.source} is valid{checked}.[/green]", soft_wrap=True)
+    out.print(f"{loaded.source} is valid{checked}.", markup=False, soft_wrap=True, style="green")
 
 
 def _refuse(source: str, problems: list[tuple[int | None, str, str, str]], *, as_json: bool) -> NoReturn:
@@ -69,9 +65,12 @@ def _refuse(source: str, problems: list[tuple[int | None, str, str, str]], *, as
         rows = [dict(zip(("line", "key", "message", "fix"), problem, strict=True)) for problem in problems]
         print_json({"file": source, "plans": [], "problems": rows})
     else:
+        from rich.markup import escape  # a fix says `[[plans.<name>.prices]]`, which is no markup
+
         for line, key, message, fix in problems:
-            where = f"{source}:{line}" if line is not None else source
-            err.print(f"[red]{where}[/red]: {key}: {message}\n  [yellow]fix:[/yellow] {fix}", soft_wrap=True)
+            where = escape(f"{source}:{line}" if line is not None else source)
+            said = escape(f"{key}: {message}")
+            err.print(f"[red]{where}[/red]: {said}\n  [yellow]fix:[/yellow] {escape(fix)}", soft_wrap=True)
     raise typer.Exit(3)
 
 

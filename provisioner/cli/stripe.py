@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
-from provisioner.cli.output import JsonOption, out, print_json, reports_errors
+from provisioner.cli.output import JsonOption, out, print_columns, print_json, reports_errors
 from provisioner.errors import Reject
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def tenant_argument(tenant: str) -> str:
 
 
 def _when(moment: Any) -> str:
-    return "" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "-" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _summary(subscription: dict[str, Any]) -> dict[str, Any]:
@@ -97,20 +98,21 @@ def _show(subscriptions: list[dict[str, Any]], *, as_json: bool, one: bool = Fal
     if as_json:
         print_json(rows[0] if one else rows)
         return
-    from rich.table import Table
-
-    table = Table("tenant", "subscription", "status", "prices", "period ends", "trial ends", "cancels", box=None)
-    for row in rows:
-        table.add_row(
-            str(row["tenant"] or "-"),
-            row["subscription"],
-            row["status"],
-            ", ".join(row["prices"]),
-            _when(row["current_period_end"]),
-            _when(row["trial_end"]),
-            _when(row["cancel_at"]),
-        )
-    out.print(table)
+    print_columns(
+        ("TENANT", "SUBSCRIPTION", "STATUS", "PRICES", "PERIOD ENDS (UTC)", "TRIAL ENDS", "CANCELS"),
+        [
+            (
+                str(row["tenant"] or "-"),
+                row["subscription"],
+                row["status"],
+                ",".join(row["prices"]),
+                _when(row["current_period_end"]),
+                _when(row["trial_end"]),
+                _when(row["cancel_at"]),
+            )
+            for row in rows
+        ],
+    )
 
 
 @stripe.command()
@@ -241,21 +243,20 @@ def events(
     if json_output:
         print_json(rows)
         return
-    from rich.table import Table
-
-    table = Table("event", "type", "created", "object", "undelivered", box=None)
-    for row in rows:
-        table.add_row(
-            row["event"], row["type"], _when(row["created"]), str(row["object"] or "-"), str(row["pending_webhooks"])
-        )
-    out.print(table)
+    print_columns(
+        ("EVENT", "TYPE", "CREATED (UTC)", "OBJECT", "UNDELIVERED"),
+        [
+            (row["event"], row["type"], _when(row["created"]), row["object"] or "-", str(row["pending_webhooks"]))
+            for row in rows
+        ],
+    )
 
 
 @stripe.command()
 @reports_errors
 def redeliver(event: Annotated[str, typer.Argument(metavar="EVENT")], json_output: JsonOption = False) -> None:
     """Send an event again to every endpoint that wants it (local Stripe only)."""
-    answer = _control().post(f"/_local/redeliver/{event}", {})
+    answer = _control().post(f"/_local/redeliver/{quote(event, safe='')}", {})
     if json_output:
         print_json(answer)
     else:
