@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -34,11 +35,17 @@ def serve() -> None:
         raise ConfigurationInvalid("TENANTRY_API_URL is no URL", hint="for example http://127.0.0.1:8080")
     application = app.web(configured)
     app.prepare_database(configured)
+    try:
+        # Here, not in uvicorn, which would end the process without saying what to do.
+        listener = socket.create_server((address.hostname, address.port or 80), backlog=2048)
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"nothing can listen at {configured.api_url}: {error.strerror}",
+            hint="another process may do so already; set TENANTRY_API_URL",
+        ) from None
     server = uvicorn.Server(
         uvicorn.Config(
             application,
-            host=address.hostname,
-            port=address.port or 80,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -48,12 +55,7 @@ def serve() -> None:
             h11_max_incomplete_event_size=64 * 1024,
         )
     )
-    server.run()
-    if not server.started:
-        raise ConfigurationInvalid(
-            f"nothing can listen at {configured.api_url}",
-            hint="another process may do so already; set TENANTRY_API_URL",
-        )
+    server.run(sockets=[listener])
 
 
 @reports_errors
