@@ -46,7 +46,7 @@ class WorkerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         async with self.app.open_async():
-            keeping = asyncio.create_task(self.housekeeping.run())
+            keeping = asyncio.gather(self.housekeeping.run(), self._beat_while_stopping())
             log.info("worker.ready", pid=os.getpid())
             try:
                 await asyncio.gather(self._serve(EVENTS_QUEUE, EVENT_CONCURRENCY), self._serve(RECONCILE_QUEUE, 1))
@@ -71,6 +71,16 @@ class WorkerProcess:
                 log.warning("worker.begins_anew", queue=queue, in_s=RENEW_S)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), RENEW_S)
+
+    async def _beat_while_stopping(self) -> None:
+        """Procrastinate's worker stops its heartbeat before it waits for its jobs: others would take them over."""
+        await self._stopping.wait()
+        while True:
+            for worker in self._workers.values():
+                if worker.worker_id is not None:
+                    with suppress(procrastinate.exceptions.ProcrastinateException, psycopg.Error):
+                        await self.app.job_manager.update_heartbeat(worker.worker_id)
+            await asyncio.sleep(HEARTBEAT_S)
 
     def _worker(self, queue: str, concurrency: int) -> Worker:
         return Worker(
