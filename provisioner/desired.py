@@ -219,10 +219,10 @@ def _retain_until(
     standing: Standing, subscription: SubscriptionState | None, plan: Plan | None, now: datetime
 ) -> datetime:
     days = timedelta(days=plan.retention_days if plan is not None else 30)
-    if subscription is None:
-        # the customer was deleted: nothing says when; the first time that it was noticed counts
+    ended = None if subscription is None else subscription.ended_at or subscription.canceled_at
+    if ended is None:
+        # a deleted customer, or an end without a time: the first time that it was noticed counts
         return standing.retain_until or now + days
-    ended = subscription.ended_at or subscription.canceled_at or int(now.timestamp())
     return datetime.fromtimestamp(ended, UTC) + days
 
 
