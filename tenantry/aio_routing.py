@@ -9,7 +9,7 @@ import time
 import psycopg
 
 from tenantry.config import Config
-from tenantry.placement import CHANNEL, QUERY, Placement, PlacementCache, Trust
+from tenantry.placement import CHANNEL, QUERY, TENANT_ID, Placement, PlacementCache, Trust
 from tenantry.pools import Async, AsyncConnectionPools
 from tenantry.routing import (
     PROBE_EVERY,
@@ -37,6 +37,8 @@ class AsyncRouter:
 
     async def placement(self, tenant_id: str) -> Placement | None:
         """Raises ControlPlaneUnavailable if it can't be read and nothing recent enough is known."""
+        if not TENANT_ID.fullmatch(tenant_id):
+            return None  # never sent to the server, nor kept: it may be anything that a client made up
         if self.listener is not None:
             self.listener.start()
         trust, known = self.cache.get(tenant_id)

@@ -77,15 +77,21 @@ class Tenantry:
     def run(self, work: Callable[[TenantSession], T], tenant_id: str | None = None, *, attempts: int = 3) -> T:
         """``work`` in a session of its own, again in a new one where that may help: after a serialization failure or a
         deadlock, a lost connection, a tenant that moved. ``work`` must do nothing outside of its transaction.
+
+        After a connection lost while committing nobody knows whether it was: that error is raised.
         """
         tenant = require_tenant(tenant_id)
         for attempt in range(1, attempts + 1):
+            done = False
             try:
                 with self.session(tenant) as session:
-                    return work(session)
+                    result = work(session)
+                    done = True
             except psycopg.Error as error:
-                if attempt == attempts or not entry.worth_repeating(error):
+                if attempt == attempts or not entry.worth_repeating(error, committing=done):
                     raise
+            else:
+                return result
         raise ValueError("attempts must be at least 1")
 
     def aws(self, tenant_id: str | None = None) -> boto3.session.Session:

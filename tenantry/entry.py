@@ -101,8 +101,12 @@ def outdated(error: BaseException) -> bool:
 _RETRYABLE = ("40001", "40P01")
 
 
-def worth_repeating(error: BaseException) -> bool:
-    """Whether the whole transaction may succeed if it is run again."""
-    if not isinstance(error, psycopg.Error):
-        return False
-    return (error.sqlstate or "").startswith(_RETRYABLE) or remedy(error) is not Remedy.NONE
+def worth_repeating(error: psycopg.Error, *, committing: bool = False) -> bool:
+    """Whether the whole transaction may succeed if it is run again, and surely did not yet.
+
+    ``committing``: its work was done and the commit under way. A connection lost then leaves open whether it was.
+    """
+    if (error.sqlstate or "").startswith(_RETRYABLE):
+        return True
+    kind = remedy(error)
+    return kind is Remedy.RESOLVE or (kind is Remedy.RECONNECT and not committing)

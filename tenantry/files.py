@@ -81,15 +81,26 @@ class TenantFiles:
 
     def get(self, name: str) -> bytes:
         """Read a whole file."""
+        key = checked_name(self._placement, name)
         try:
-            answer = self._client.get_object(Bucket=self.bucket, Key=checked_name(self._placement, name))
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if error.response["Error"]["Code"] == "NoSuchKey":
+            if self._is_missing(key, error.response["Error"]["Code"]):
                 raise FileNotFoundError(f"tenant {self._placement.tenant_id!r} has no file {name!r}") from error
             raise
         with answer["Body"] as body:
             content: bytes = body.read()
         return content
+
+    def _is_missing(self, key: str, code: str) -> bool:
+        # S3 says AccessDenied of what isn't there to whoever may not list the whole bucket
+        if code != "AccessDenied":
+            return code == "NoSuchKey"
+        try:
+            page = self._client.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        except ClientError:
+            return False
+        return not any(each["Key"] == key for each in page.get("Contents", ()))
 
     def list(self, under: str = "") -> Iterator[FileInfo]:
         """The files whose names begin with ``under``, in S3's order, fetched by the thousand."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -12,6 +13,8 @@ from enum import Enum
 from typing import Any
 
 FULL_ACCESS = "full"
+#: what a tenant's id can be; anything else names no tenant, whoever asks for it
+TENANT_ID = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){1,38}[a-z0-9]")
 
 COLUMNS = (
     "tenant_id",
@@ -93,7 +96,8 @@ class _Entry:
 
 @dataclass(frozen=True)
 class Ticket:
-    """Handed out before a read: an answer older than a notification that came meanwhile is not kept."""
+    """Handed out before a read: an answer older than a notification that came meanwhile is not kept, and one older
+    than a flush is distrusted from the start."""
 
     tenant_id: str
     invalidations: int
@@ -150,9 +154,9 @@ class PlacementCache:
     def put(self, ticket: Ticket, placement: Placement | None) -> None:
         with self._lock:
             last = self._invalidations.get(ticket.tenant_id, self._forgotten)
-            if last > ticket.invalidations or self._flushes != ticket.flushes:
+            if last > ticket.invalidations:
                 return
-            self._entries[ticket.tenant_id] = _Entry(placement, ticket.at)
+            self._entries[ticket.tenant_id] = _Entry(placement, ticket.at, expired=self._flushes != ticket.flushes)
             self._entries.move_to_end(ticket.tenant_id)
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)

@@ -13,7 +13,7 @@ import psycopg
 from tenantry.config import KEEPALIVES, Config
 from tenantry.deadline import break_connection, deadline
 from tenantry.errors import ControlPlaneUnavailable, TenantSuspended, UnknownTenant
-from tenantry.placement import CHANNEL, FULL_ACCESS, QUERY, Placement, PlacementCache, Trust
+from tenantry.placement import CHANNEL, FULL_ACCESS, QUERY, TENANT_ID, Placement, PlacementCache, Trust
 from tenantry.pools import ConnectionPools, Sync
 from tenantry.slots import Slots
 
@@ -67,6 +67,8 @@ class Router:
 
     def placement(self, tenant_id: str) -> Placement | None:
         """Raises ControlPlaneUnavailable if it can't be read and nothing recent enough is known."""
+        if not TENANT_ID.fullmatch(tenant_id):
+            return None  # never sent to the server, nor kept: it may be anything that a client made up
         if self.listener is not None:
             self.listener.start()
         trust, known = self.cache.get(tenant_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg.abc import Params
@@ -36,10 +37,32 @@ class Lease:
                 f"the session of tenant {self.tenant_id!r} has ended", hint="use it inside its `with` block only"
             )
         if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE and not connection.closed:
-            raise SessionEnded(
-                f"the transaction of tenant {self.tenant_id!r} was ended by a statement inside the session",
-                hint="no COMMIT or ROLLBACK in a session: leave its block, or use session.transaction()",
-            )
+            raise self._ended_by_statement()
+
+    def _ended_by_statement(self) -> SessionEnded:
+        return SessionEnded(
+            f"the transaction of tenant {self.tenant_id!r} was ended by a statement inside the session",
+            hint="no COMMIT or ROLLBACK in a session: leave its block, or use session.transaction()",
+        )
+
+    def suspects(self, connection: Sync | Async, results: Iterable[psycopg.pq.abc.PGresult]) -> bool:
+        """Whether a statement may have ended the transaction and begun another: COMMIT AND CHAIN does.
+
+        ROLLBACK TO SAVEPOINT has the same tag and doesn't: ``STILL_ENTERED`` tells them apart.
+        """
+        if connection.info.transaction_status != psycopg.pq.TransactionStatus.INTRANS:
+            return False
+        return any(result.command_status in (b"COMMIT", b"ROLLBACK") for result in results)
+
+    def confirm(self, entered: tuple[Any, ...] | None) -> None:
+        """``entered``: the answer to ``STILL_ENTERED``. Raises SessionEnded if it isn't this tenant."""
+        if entered is None or entered[0] != self.tenant_id:
+            self.ended = True
+            raise self._ended_by_statement()
+
+
+#: what a session's first statement set for its transaction alone
+STILL_ENTERED = "SELECT current_setting('app.current_tenant', true)"
 
 
 class TenantCursor(psycopg.Cursor[Row]):
@@ -48,6 +71,8 @@ class TenantCursor(psycopg.Cursor[Row]):
     def execute(self, query: Any, params: Params | None = None, **options: Any) -> TenantCursor[Row]:
         self.lease.check(self._conn)
         super().execute(query, params, **options)
+        if self.lease.suspects(self._conn, self._results):
+            self.lease.confirm(self._conn.execute(STILL_ENTERED).fetchone())
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Params], *, returning: bool = False) -> None:
@@ -88,8 +113,12 @@ class TenantServerCursor(psycopg.ServerCursor[Row]):
         return super().__next__()
 
     def close(self) -> None:
-        if not self.lease.ended:  # the transaction's end has closed it; the connection is another's now
+        if not self.lease.ended:  # the connection is another's now
             super().close()
+
+    def ended(self) -> None:
+        """The transaction's end has closed it."""
+        self._closed = True
 
     def scroll(self, value: int, mode: str = "relative") -> None:
         self.lease.check(self._conn)
@@ -102,6 +131,8 @@ class AsyncTenantCursor(psycopg.AsyncCursor[Row]):
     async def execute(self, query: Any, params: Params | None = None, **options: Any) -> AsyncTenantCursor[Row]:
         self.lease.check(self._conn)
         await super().execute(query, params, **options)
+        if self.lease.suspects(self._conn, self._results):
+            self.lease.confirm(await (await self._conn.execute(STILL_ENTERED)).fetchone())
         return self
 
     async def executemany(self, query: Any, params_seq: Iterable[Params], *, returning: bool = False) -> None:
@@ -145,6 +176,9 @@ class AsyncTenantServerCursor(psycopg.AsyncServerCursor[Row]):
         if not self.lease.ended:
             await super().close()
 
+    def ended(self) -> None:
+        self._closed = True
+
     async def scroll(self, value: int, mode: str = "relative") -> None:
         self.lease.check(self._conn)
         await super().scroll(value, mode)
@@ -158,6 +192,7 @@ class TenantSession:
         self.tenant_id = placement.tenant_id
         self._connection = connection
         self._lease = Lease(placement.tenant_id)
+        self._server_cursors: WeakSet[TenantServerCursor[Any]] = WeakSet()
 
     def execute(
         self, query: Query, params: Parameters | None = None, *, binary: bool = False
@@ -180,6 +215,7 @@ class TenantSession:
             row_factory=row_factory or tuple_row,
         )
         cursor.lease = self._lease
+        self._server_cursors.add(cursor)
         return cursor
 
     @contextlib.contextmanager
@@ -192,6 +228,8 @@ class TenantSession:
     def end(self) -> None:
         """Called by the SDK when the block ends."""
         self._lease.ended = True
+        for cursor in self._server_cursors:
+            cursor.ended()
 
 
 class AsyncTenantSession:
@@ -202,6 +240,7 @@ class AsyncTenantSession:
         self.tenant_id = placement.tenant_id
         self._connection = connection
         self._lease = Lease(placement.tenant_id)
+        self._server_cursors: WeakSet[AsyncTenantServerCursor[Any]] = WeakSet()
 
     async def execute(
         self, query: Query, params: Parameters | None = None, *, binary: bool = False
@@ -224,6 +263,7 @@ class AsyncTenantSession:
             row_factory=row_factory or tuple_row,
         )
         cursor.lease = self._lease
+        self._server_cursors.add(cursor)
         return cursor
 
     @contextlib.asynccontextmanager
@@ -234,3 +274,5 @@ class AsyncTenantSession:
 
     def end(self) -> None:
         self._lease.ended = True
+        for cursor in self._server_cursors:
+            cursor.ended()

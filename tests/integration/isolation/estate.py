@@ -29,7 +29,7 @@ from components.storage import bucket_policy
 from components.tiers import TIERS, Tier
 from localcloud.postgres import Cluster, create_master, reachable_directory
 from providers.postgres.connection import Server
-from provisioner.broker import Boto3Clients, BrokerPlacement
+from provisioner.broker import Boto3Clients, Broker, BrokerPlacement
 from tenantry import Config
 from tests.integration.conftest import Login
 from tests.integration.providers.postgres.conftest import REGION, Stack, build_pool, digests
@@ -128,7 +128,7 @@ def make_estate(server: Cluster, moto_server: str, directory: Path, tenants: Map
                 outputs = stack.enter_context(_own(estate, tenant_id, Tier(tier), directory))
             estate.tenants[tenant_id] = outputs
             _register(estate, outputs)
-        estate.api_url = stack.enter_context(serve_broker(estate.broker_placement, Boto3Clients()))
+        estate.api_url = stack.enter_context(serve_broker(Broker(estate.broker_placement, Boto3Clients())))
         yield estate
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localcloud.postgres import Cluster
-from tenantry import AsyncTenantry, Config, Tenantry
+from tenantry import AsyncTenantFiles, AsyncTenantry, Config, Tenantry
 from tests.integration.tenantry.world import World, make_world
 
 
@@ -27,7 +27,7 @@ class SyncDriver:
 
     def query(self, tenant: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with self.sdk.session(tenant) as session:
-            cursor = session.execute(statement, parameters or None)  # type: ignore[arg-type]
+            cursor = session.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def query_all(self, work: list[tuple[str, str, tuple[Any, ...]]]) -> list[Any]:
@@ -45,6 +45,13 @@ class SyncDriver:
 
     def placement(self, tenant: str) -> Any:
         return self.sdk.placement(tenant)
+
+    def files(self, tenant: str) -> Any:
+        """The tenant's files, with synchronous methods either way."""
+        return self.sdk.files(tenant)
+
+    def aws(self, tenant: str) -> Any:
+        return self.sdk.aws(tenant)
 
     def listening(self) -> bool:
         assert self.sdk._router.listener is not None
@@ -85,7 +92,7 @@ class SyncDriver:
     def script(self, tenant: str, statements: list[str], error: Exception | None = None) -> None:
         with self.sdk.session(tenant) as session:
             for statement in statements:
-                session.execute(statement)  # type: ignore[arg-type]
+                session.execute(statement)
             if error is not None:
                 raise error
 
@@ -95,10 +102,10 @@ class SyncDriver:
         with self.sdk.session(tenant) as session:
             try:
                 with session.transaction():
-                    session.execute(failing)  # type: ignore[arg-type]
+                    session.execute(failing)
             except psycopg.Error:
                 pass
-            return session.execute(then).fetchall()  # type: ignore[arg-type]
+            return session.execute(then).fetchall()
 
     def run(self, tenant: str, work: Callable[[Any, int], list[str]]) -> int:
         """``work`` says what to execute at the nth attempt; returns the attempts."""
@@ -117,6 +124,21 @@ class SyncDriver:
         self.sdk.close()
 
 
+class AwaitedFiles:
+    """Asynchronous files whose every call is awaited."""
+
+    def __init__(self, loop: asyncio.Runner, files: AsyncTenantFiles) -> None:
+        self._loop = loop
+        self._files = files
+        self.bucket, self.prefix = files.bucket, files.prefix
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def called(*arguments: Any, **options: Any) -> Any:
+            return await getattr(self._files, name)(*arguments, **options)
+
+        return lambda *arguments, **options: self._loop.run(called(*arguments, **options))
+
+
 class AsyncDriver:
     """The asynchronous SDK, on an event loop of its own."""
 
@@ -129,7 +151,7 @@ class AsyncDriver:
 
     async def _query(self, tenant: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         async with self.sdk.session(tenant) as session:
-            cursor = await session.execute(statement, parameters or None)  # type: ignore[arg-type]
+            cursor = await session.execute(statement, parameters or None)
             return await cursor.fetchall() if cursor.description else []
 
     def query(self, tenant: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -137,12 +159,18 @@ class AsyncDriver:
 
     def query_all(self, work: list[tuple[str, str, tuple[Any, ...]]]) -> list[Any]:
         async def all_of_it() -> list[Any]:
-            return await asyncio.gather(*(self._query(t, s, *p) for t, s, p in work), return_exceptions=True)
+            return list(await asyncio.gather(*(self._query(t, s, *p) for t, s, p in work), return_exceptions=True))
 
         return self.loop.run(all_of_it())
 
     def placement(self, tenant: str) -> Any:
         return self.loop.run(self.sdk.placement(tenant))
+
+    def files(self, tenant: str) -> Any:
+        return AwaitedFiles(self.loop, self.loop.run(self.sdk.files(tenant)))
+
+    def aws(self, tenant: str) -> Any:
+        return self.loop.run(self.sdk.aws(tenant))
 
     def listening(self) -> bool:
         async def look() -> bool:
@@ -196,7 +224,7 @@ class AsyncDriver:
         async def scripted() -> None:
             async with self.sdk.session(tenant) as session:
                 for statement in statements:
-                    await session.execute(statement)  # type: ignore[arg-type]
+                    await session.execute(statement)
                 if error is not None:
                     raise error
 
@@ -209,10 +237,10 @@ class AsyncDriver:
             async with self.sdk.session(tenant) as session:
                 try:
                     async with session.transaction():
-                        await session.execute(failing)  # type: ignore[arg-type]
+                        await session.execute(failing)
                 except psycopg.Error:
                     pass
-                return await (await session.execute(then)).fetchall()  # type: ignore[arg-type]
+                return await (await session.execute(then)).fetchall()
 
         return self.loop.run(saved())
 

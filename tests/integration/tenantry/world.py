@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from psycopg import sql
 
 from localcloud.postgres import Cluster
-from provisioner.broker import ApplicationTokens, AwsClients, Broker, BrokerPlacement, PlacementSource
+from provisioner.broker import ApplicationTokens, Broker, BrokerPlacement
 from provisioner.broker_api import broker_router
 from tenantry import Config
 
@@ -33,7 +33,7 @@ class Aws:
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, str]] = {}
-        self.fail = False
+        self.reads: list[str] = []
 
     def sts(self, region: str) -> Any:
         return self
@@ -42,6 +42,7 @@ class Aws:
         return self
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:
+        self.reads.append(SecretId)
         return {"SecretString": json.dumps(self.secrets[SecretId])}
 
     def assume_role(self, **arguments: Any) -> dict[str, Any]:
@@ -65,6 +66,8 @@ class World:
     suffix: str = ""
     aws: Aws = field(default_factory=Aws)
     broker_up: bool = True
+    asked: list[str] = field(default_factory=list)  #: tenants for which the broker was asked for anything
+    passed: float = 0.0  #: seconds by which the broker's clock is ahead
 
     def config(self, **overrides: Any) -> Config:
         settings: dict[str, Any] = {
@@ -131,7 +134,12 @@ class World:
             database=self.control,
         )
 
+    def expire_fresh(self) -> None:
+        """Let a second pass for the broker, within which it reads no secret twice even when asked for fresh ones."""
+        self.passed += 2.0
+
     def broker_placement(self, tenant_id: str) -> BrokerPlacement | None:
+        self.asked.append(tenant_id)
         rows = self.admin(
             "SELECT tier, epoch, access, db_login, role_arn FROM tenantry_v1.placement WHERE tenant_id = %s",
             tenant_id,
@@ -232,15 +240,16 @@ def make_world(cluster: Cluster) -> Iterator[World]:
 @contextmanager
 def serve(world: World) -> Iterator[str]:
     """The world's broker; ``world.broker_up = False`` makes it answer 503."""
-    with serve_broker(world.broker_placement, world.aws, up=lambda: world.broker_up) as url:
+    broker = Broker(world.broker_placement, world.aws, clock=lambda: time.time() + world.passed)
+    with serve_broker(broker, up=lambda: world.broker_up) as url:
         yield url
 
 
 @contextmanager
-def serve_broker(placements: PlacementSource, aws: AwsClients, up: Callable[[], bool] = lambda: True) -> Iterator[str]:
-    """A real broker over HTTP, on a free port; it answers 503 while ``up`` is false."""
+def serve_broker(broker: Broker, up: Callable[[], bool] = lambda: True) -> Iterator[str]:
+    """A broker over HTTP, on a free port; it answers 503 while ``up`` is false."""
     app = FastAPI()
-    app.include_router(broker_router(Broker(placements, aws), ApplicationTokens([APPLICATION_TOKEN])))
+    app.include_router(broker_router(broker, ApplicationTokens([APPLICATION_TOKEN])))
 
     async def gate(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and not up():
