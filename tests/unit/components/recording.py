@@ -167,13 +167,19 @@ class Run:
         return found
 
 
-def run(program: Callable[[], Any], *, stack_name: str = "acme", config: dict[str, str] | None = None) -> Run:
-    """Run ``program`` as the program of a stack; raises what it raises."""
-    return copy_context().run(_run, program, stack_name, config or {})
+def run(
+    program: Callable[[], Any],
+    *,
+    stack_name: str = "acme",
+    config: dict[str, str] | None = None,
+    cloud: mocks.Mocks | None = None,
+) -> Run:
+    """Run ``program`` as the program of a stack; raises what it raises. ``cloud`` answers instead of :class:`Cloud`."""
+    return copy_context().run(_run, program, stack_name, config or {}, cloud or Cloud())
 
 
-def _run(program: Callable[[], Any], stack_name: str, config: dict[str, str]) -> Run:
-    monitor = _Monitor(Cloud())
+def _run(program: Callable[[], Any], stack_name: str, config: dict[str, str], cloud: mocks.Mocks) -> Run:
+    monitor = _Monitor(cloud)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     # The SDK's mocks give every thread they run in an event loop and close none.
