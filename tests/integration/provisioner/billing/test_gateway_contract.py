@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
@@ -190,6 +191,9 @@ def test_an_answer_is_plain_json_and_the_askers_own(world: World) -> None:
     found = world.ask(lambda gateway: gateway.subscription(identifier))
     assert type(found) is dict
     assert type(found["items"]["data"][0]["price"]) is dict
+    assert json.loads(json.dumps(found)) == found
+    events = world.ask(lambda gateway: all_of(gateway.events(since=0)))
+    assert json.loads(json.dumps(events)) == events
     found["status"] = "changed by the asker"
     assert world.ask(lambda gateway: gateway.subscription(identifier))["status"] == "active"
 
