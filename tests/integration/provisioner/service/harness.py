@@ -251,8 +251,8 @@ async def open_service(database_url: str) -> AsyncIterator[Service]:
             INSTALLATION,
             APP_SCHEMA,
             stacks,
-            stacks,
-            stacks.purge,  # type: ignore[arg-type]
+            stacks,  # type: ignore[arg-type]
+            stacks.purge,
         )
         yield Service(pool, gateway, stacks, inbox, reconciler, Sweep(pool, inbox, reconciler))
 
