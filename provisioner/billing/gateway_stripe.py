@@ -113,7 +113,7 @@ class StripeGateway:
             return await self._get(f"/v1/products/{_part(product_id)}", {})
 
     async def _get(self, path: str, params: Document) -> Document:
-        """The answer's JSON as it came: the library's objects take six times as long, and their decimals are no JSON."""
+        """The answer's JSON as it came: the library's objects take six times as long, and have decimals in them."""
         answer = await self._client.raw_request_async("get", path, **params)
         document: Document = json.loads(answer.body)
         return document

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
+import httpx
 import pytest
 import stripe
 
@@ -351,5 +353,37 @@ def test_what_is_no_secret_key_is_refused_before_anything_is_sent_and_not_repeat
     assert not key or key not in refused.value.message
 
 
-def test_the_library_asks_for_the_version_this_code_reads() -> None:
+def test_every_request_asks_for_the_version_this_code_reads(local_stripe: LocalStripe) -> None:
     assert stripe.api_version == "2026-10-28.endive"
+    asked: list[tuple[str, str | None]] = []
+
+    async def keep(request: httpx.Request) -> None:
+        asked.append((request.url.path, request.headers.get("stripe-version")))
+
+    async def main() -> None:
+        gateway = StripeGateway(local_stripe.api_key, local_stripe.url, max_retries=0)
+        transport: Any = gateway._client._requestor._client
+        transport._client_async.event_hooks = {"request": [keep]}
+        try:
+            for question in EVERY:
+                with contextlib.suppress(NotFound):
+                    await question(gateway)
+        finally:
+            await gateway.close()
+
+    asyncio.run(main())
+    assert len(asked) == len(EVERY)
+    assert {version for _, version in asked} == {"2026-10-28.endive"}
+
+
+def test_an_id_is_one_part_of_a_path(local_stripe: LocalStripe) -> None:
+    async def main() -> None:
+        gateway = StripeGateway(local_stripe.api_key, local_stripe.url, max_retries=0)
+        try:
+            for identifier in ("../customers", "sub_1?expand=x", "sub_1/../../prices", "%2e%2e/events"):
+                with pytest.raises(NotFound):
+                    await gateway.subscription(identifier)
+        finally:
+            await gateway.close()
+
+    asyncio.run(main())
