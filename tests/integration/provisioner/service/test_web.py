@@ -242,9 +242,7 @@ def test_no_request_makes_the_api_fail(client: httpx.Client) -> None:
             nonlocal tried
             tried += 1
             token = APPLICATION if "/broker/" in case.path else OPERATOR
-            answer = case.call(
-                base_url=str(client.base_url), headers={"Authorization": f"Bearer {token}"}
-            )
+            answer = case.call(base_url=str(client.base_url), headers={"Authorization": f"Bearer {token}"})
             case.validate_response(answer, checks=checks)
 
         try_operation()
