@@ -12,10 +12,11 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from providers.postgres import bookkeeping, catalogue, grants, markers, migrations, row_security
+from providers.postgres import as_owner, bookkeeping, catalogue, grants, markers, migrations, row_security
 from providers.postgres.connection import Connection, Server, become, ensure_member
 from providers.postgres.errors import MigrationRefused, NotOurs, PostgresProviderError
 from providers.postgres.migrations import Migration
+from providers.postgres.patience import pause
 from providers.postgres.sql_text import Statement
 
 LOCK_TIMEOUT = "500ms"  #: a migration that waits for a lock makes everyone behind it wait: give way and come again
@@ -25,8 +26,12 @@ STATEMENT_TIMEOUT = "1h"
 
 @dataclass(frozen=True)
 class AppSchema:
-    """``tenant_id`` pins a dedicated schema to its tenant: the default, and the only value, of the column."""
+    """``tenant_id`` pins a dedicated schema to its tenant: the default, and the only value, of the column.
 
+    ``marker`` is the stack's, whose roles use the schema.
+    """
+
+    marker: str
     database: str
     schema: str
     owner: str
@@ -36,7 +41,7 @@ class AppSchema:
     tenant_id: str | None = None
 
 
-def converge(server: Server, app: AppSchema, marker: str) -> int:
+def converge(server: Server, app: AppSchema) -> int:
     """Apply what is missing and repair what drifted; returns the version the schema is at."""
     chosen = migrations.select(migrations.load(app.directory), app.migrations, app.directory)
     with server.connect(app.database) as connection:
@@ -45,7 +50,7 @@ def converge(server: Server, app: AppSchema, marker: str) -> int:
         connection.execute("SELECT pg_advisory_lock(hashtextextended('tenantry migrations ' || %s, 0))", (app.schema,))
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
         with connection.transaction():
-            _register(connection, app, marker)
+            _register(connection, app)
         applied = _applied(connection, app.schema)
         _refuse_changed(app, chosen, applied)
         with connection.transaction():
@@ -53,26 +58,33 @@ def converge(server: Server, app: AppSchema, marker: str) -> int:
             connection.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC")
         for migration in chosen[len(applied) :]:
             _patiently(lambda m=migration: _apply(connection, app, m, chosen))
-        _patiently(lambda: _repair(connection, app))
+        _patiently(lambda: _repair(connection, app, _reference_tables(chosen)))
     return len(chosen)
 
 
-def _register(connection: Connection, app: AppSchema, marker: str) -> None:
+def _register(connection: Connection, app: AppSchema) -> None:
     bookkeeping.ensure_tables(connection)
     if app.mode == "pool" and not bookkeeping.table_exists(connection, "pool_tenant"):
         raise PostgresProviderError(
             f"database {app.database} has no pool security: declare that the AppSchema depends on the PoolSecurity"
         )
-    row = connection.execute(
-        "SELECT mode, marker FROM tenantry.app_schema WHERE schema_name = %s", (app.schema,)
-    ).fetchone()
-    if row is None:
+    known = bookkeeping.registered(connection, app.schema)
+    if known is None:
         connection.execute(
             "INSERT INTO tenantry.app_schema (schema_name, mode, marker) VALUES (%s, %s, %s)",
-            (app.schema, app.mode, marker),
+            (app.schema, app.mode, app.marker),
         )
-    elif row[1] != marker:
-        raise NotOurs(f"the migrations of schema {app.schema} in {app.database} belong to {row[1]!r}, not {marker!r}")
+    else:
+        _require_ours(app, known)
+
+
+def _require_ours(app: AppSchema, known: bookkeeping.Registered) -> None:
+    if known.marker != app.marker:
+        raise NotOurs(
+            f"the migrations of schema {app.schema} in {app.database} belong to {known.marker!r}, not {app.marker!r}"
+        )
+    if known.mode != app.mode:
+        raise NotOurs(f"schema {app.schema} in {app.database} is {known.mode}, not {app.mode}: delete it first")
 
 
 def _applied(connection: Connection, schema: str) -> list[tuple[int, str, str]]:
@@ -114,7 +126,7 @@ def _patiently(action: Any) -> None:
                     f"other sessions kept the tables locked for {LOCK_DEADLINE:.0f} s "
                     f"({error.diag.message_primary}). End long transactions and run the update again"
                 ) from None
-            time.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            pause(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             delay = min(delay * 2, 5.0)
 
 
@@ -123,14 +135,15 @@ def _apply(connection: Connection, app: AppSchema, migration: Migration, chosen:
     broken: list[catalogue.Violation] = []
     try:
         with connection.transaction():
-            _enter(connection, app, migration)
-            for statement in migration.statements:
-                _execute(connection, app, migration, statement)
-            _require_owner(connection, app, migration)
-            broken = _violations(connection, app, declared)
+            before = _enter(connection, app, migration)
+            with as_owner.runner(connection, app.schema) as run:
+                for statement in migration.statements:
+                    _execute(run, migration, statement)
+                _finish(run, migration)
+            broken = _violations(connection, app, declared, before)
             if broken:
                 raise _Broken
-            _secure(connection, app)
+            _secure(connection, app, declared)
             connection.execute("RESET ROLE")
             connection.execute(
                 "INSERT INTO tenantry.migration (schema_name, version, name, sha256) VALUES (%s, %s, %s, %s)",
@@ -148,40 +161,81 @@ def _reference_tables(chosen: Sequence[Migration]) -> frozenset[str]:
     return frozenset().union(*(migration.reference_tables for migration in chosen))
 
 
-def _enter(connection: Connection, app: AppSchema, migration: Migration) -> None:
+def _enter(connection: Connection, app: AppSchema, migration: Migration) -> frozenset[str]:
+    """Become the owner; returns the tables whose rows are guarded before the migration."""
     connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
     become(connection, app.owner)
-    if migration.all_tenants and app.mode == "pool":
-        row_security.unforce(connection, app.schema)
+    before: frozenset[str] = frozenset()
+    if app.mode == "pool":
+        before = row_security.secured(connection, app.schema)
+        if migration.all_tenants:
+            row_security.unforce(connection, app.schema)
+    _search(connection, app)
+    return before
+
+
+def _search(connection: Connection, app: AppSchema) -> None:
     connection.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(app.schema)))
 
 
-def _execute(connection: Connection, app: AppSchema, migration: Migration, statement: Statement) -> None:
+def _execute(run: as_owner.Run, migration: Migration, statement: Statement) -> None:
     try:
-        connection.execute(statement.text.encode())
+        run(statement.text)
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
         raise
     except psycopg.Error as error:
         if error.diag.sqlstate is None:
             raise
-        position = int(error.diag.statement_position or 1) - 1
-        reason = f"{error.diag.message_primary} (SQLSTATE {error.diag.sqlstate})"
-        reason += "".join(f". {text}" for text in (error.diag.message_detail, error.diag.message_hint) if text)
-        if error.diag.message_primary == "no tenant entered" and not migration.all_tenants:
-            reason += ". A migration that changes every tenant's rows says so by the comment '-- tenantry: all-tenants'"
-        raise migration.refuse(statement.line_at(position), reason) from None
+        raise migration.refuse(_line(error, statement), _reason(error, migration)) from None
 
 
-def _require_owner(connection: Connection, app: AppSchema, migration: Migration) -> None:
-    row = connection.execute("SELECT current_user").fetchone()
-    assert row is not None
-    if row[0] != app.owner:
-        raise migration.refuse(1, "left the role of the schema's owner")
+def _finish(run: as_owner.Run, migration: Migration) -> None:
+    """Let deferred constraints and triggers act now, as the owner: at the commit they would act as the master."""
+    try:
+        run("SET CONSTRAINTS ALL IMMEDIATE")
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        raise
+    except psycopg.Error as error:
+        if error.diag.sqlstate is None:
+            raise
+        last = migration.statements[-1].line if migration.statements else 1
+        raise migration.refuse(last, "at its end: " + _reason(error, migration)) from None
 
 
-def _violations(connection: Connection, app: AppSchema, declared: frozenset[str]) -> list[catalogue.Violation]:
+def _line(error: psycopg.Error, statement: Statement) -> int:
+    """PostgreSQL tells a position in the text it failed at, which may be that of a function's body instead."""
+    known = error.diag.internal_query == statement.text and error.diag.internal_position
+    return statement.line_at(int(known) - 1) if known else statement.line
+
+
+def _reason(error: psycopg.Error, migration: Migration) -> str:
+    reason = f"{error.diag.message_primary} (SQLSTATE {error.diag.sqlstate})"
+    reason += "".join(f". {text}" for text in (error.diag.message_detail, error.diag.message_hint) if text)
+    if error.diag.message_primary == "no tenant entered" and not migration.all_tenants:
+        reason += ". A migration that changes every tenant's rows says so by the comment '-- tenantry: all-tenants'"
+    elif error.diag.sqlstate == "42501":
+        reason += ". A migration acts as the owner of its schema and reaches nothing else"
+    return reason
+
+
+def _violations(
+    connection: Connection, app: AppSchema, declared: frozenset[str], before: frozenset[str] = frozenset()
+) -> list[catalogue.Violation]:
     connection.execute("SET LOCAL search_path = pg_catalog")
-    return catalogue.violations(connection, app.schema, declared)
+    found = catalogue.violations(connection, app.schema, declared, app.marker)
+    return (
+        found
+        + [
+            catalogue.Violation(
+                f"table {name}",
+                "is not guarded any more: row-level security and the policy "
+                f"{row_security.POLICY} are Tenantry's; take out what disables, drops or alters them",
+            )
+            for name in row_security.lost(connection, app.schema, before)
+        ]
+        if before
+        else found
+    )
 
 
 def _blame(
@@ -195,11 +249,12 @@ def _blame(
     since: dict[catalogue.Violation, int] = {}
     try:
         with connection.transaction():
-            _enter(connection, app, migration)
+            before = _enter(connection, app, migration)
             for statement in migration.statements:
-                connection.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(sql.Identifier(app.schema)))
-                _execute(connection, app, migration, statement)
-                present = set(_violations(connection, app, declared))
+                _search(connection, app)
+                with as_owner.runner(connection, app.schema) as run:
+                    _execute(run, migration, statement)
+                present = set(_violations(connection, app, declared, before))
                 since = {violation: since.get(violation, statement.line) for violation in present}
             raise _Broken
     except (_Broken, psycopg.Error):
@@ -208,7 +263,7 @@ def _blame(
     return MigrationRefused("\n".join(sorted(lines, key=lambda text: (int(text.split(":")[1]), text))))
 
 
-def _secure(connection: Connection, app: AppSchema) -> None:
+def _secure(connection: Connection, app: AppSchema, declared: frozenset[str]) -> None:
     """Row-level security, the pin, and the logins' privileges; as the owner."""
     if app.mode == "pool":
         row_security.enforce(connection, app.schema)
@@ -217,12 +272,18 @@ def _secure(connection: Connection, app: AppSchema) -> None:
     connection.execute(
         sql.SQL("REVOKE ALL ON ALL ROUTINES IN SCHEMA {} FROM PUBLIC").format(sql.Identifier(app.schema))
     )
-    for role in grants.users(connection, app.schema):
-        grants.converge(connection, app.schema, role, app.mode)
+    known = bookkeeping.Registered(app.mode, app.marker, declared)
+    for role in grants.users(connection, app.schema, app.marker):
+        grants.converge(connection, app.schema, role, known)
 
 
-def _repair(connection: Connection, app: AppSchema) -> None:
+def _repair(connection: Connection, app: AppSchema, declared: frozenset[str]) -> None:
     with connection.transaction():
+        connection.execute(
+            "UPDATE tenantry.app_schema SET reference_tables = %(tables)s"
+            " WHERE schema_name = %(schema)s AND reference_tables <> %(tables)s",
+            {"schema": app.schema, "tables": sorted(declared)},
+        )
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
         become(connection, app.owner)
         if app.mode == "pool":
@@ -230,10 +291,11 @@ def _repair(connection: Connection, app: AppSchema) -> None:
                 connection.execute(
                     sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(policy), sql.Identifier(app.schema, table))
                 )
-        _secure(connection, app)
+        grants.revoke_foreign(connection, app.schema, app.marker)
+        _secure(connection, app, declared)
 
 
-def read(server: Server, app: AppSchema, marker: str) -> tuple[int, list[str]] | None:
+def read(server: Server, app: AppSchema) -> tuple[int, list[str]] | None:
     """The version the schema is at and what differs from what the migrations made; None if nothing is there."""
     with server.connect() as connection:
         if not markers.exists(connection, "DATABASE", app.database):
@@ -241,15 +303,18 @@ def read(server: Server, app: AppSchema, marker: str) -> tuple[int, list[str]] |
     with server.connect(app.database) as connection:
         if not markers.exists(connection, "SCHEMA", app.schema):
             return None
-        if bookkeeping.app_schema_mode(connection, app.schema) is None:
+        known = bookkeeping.registered(connection, app.schema)
+        if known is None:
             return None
         applied = _applied(connection, app.schema)
-        drift = []
+        drift = [] if known.marker == app.marker else [f"the migrations belong to {known.marker!r}"]
         for (version, name, sha256), declared in zip(applied, app.migrations, strict=False):
             if sha256 != declared["sha256"]:
                 drift.append(f"migration {version:04d}_{name} was applied with SHA-256 {sha256}")
         if app.mode == "pool":
             drift += row_security.drift(connection, app.schema)
+        elif app.tenant_id is not None:
+            drift += row_security.pin_drift(connection, app.schema, app.tenant_id)
         drift += _broken_rules(connection, app, len(applied))
     return len(applied), drift
 
@@ -264,20 +329,17 @@ def _broken_rules(connection: Connection, app: AppSchema, version: int) -> list[
         return [str(violation) for violation in _violations(connection, app, _reference_tables(found[:version]))]
 
 
-def delete(server: Server, app: AppSchema, marker: str) -> None:
+def delete(server: Server, app: AppSchema) -> None:
     """Drop what the schema holds and forget its migrations; nothing happens if database or schema is gone."""
     with server.connect() as connection:
         if not markers.exists(connection, "DATABASE", app.database):
             return
     with server.connect(app.database) as connection:
-        if bookkeeping.app_schema_mode(connection, app.schema) is None:
+        known = bookkeeping.registered(connection, app.schema)
+        if known is None:
             return
-        with connection.transaction():
-            row = connection.execute(
-                "SELECT marker FROM tenantry.app_schema WHERE schema_name = %s", (app.schema,)
-            ).fetchone()
-            if row is not None and row[0] != marker:
-                raise NotOurs(f"the migrations of schema {app.schema} in {app.database} belong to {row[0]!r}")
+        if known.marker != app.marker:
+            raise NotOurs(f"the migrations of schema {app.schema} in {app.database} belong to {known.marker!r}")
         _patiently(lambda: _drop(connection, app))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from psycopg import sql
 
 from providers.postgres.connection import Connection
@@ -12,7 +14,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS tenantry.app_schema (
     schema_name text PRIMARY KEY,
     mode        text NOT NULL CHECK (mode IN ('pool', 'dedicated')),
-    marker      text NOT NULL
+    marker      text NOT NULL,
+    reference_tables text[] NOT NULL DEFAULT '{}'
 );
 CREATE TABLE IF NOT EXISTS tenantry.migration (
     schema_name text NOT NULL,
@@ -74,9 +77,23 @@ def drop_if_unused(connection: Connection) -> None:
         connection.execute("DROP SCHEMA IF EXISTS tenantry")
 
 
-def app_schema_mode(connection: Connection, schema: str) -> str | None:
-    """`pool` or `dedicated` if the application's migrations made the schema's tables, else None."""
+@dataclass(frozen=True)
+class Registered:
+    """A schema whose tables the application's migrations made; ``reference_tables`` are those without tenant."""
+
+    mode: str
+    marker: str
+    reference_tables: frozenset[str]
+
+
+def registered(connection: Connection, schema: str) -> Registered | None:
+    """None if no AppSchema is responsible for the schema's tables."""
     if not table_exists(connection, "app_schema"):
         return None
-    row = connection.execute("SELECT mode FROM tenantry.app_schema WHERE schema_name = %s", (schema,)).fetchone()
-    return None if row is None else str(row[0])
+    row = connection.execute(
+        "SELECT mode, marker, reference_tables FROM tenantry.app_schema WHERE schema_name = %s", (schema,)
+    ).fetchone()
+    if row is None:
+        return None
+    assert isinstance(row[2], list)
+    return Registered(str(row[0]), str(row[1]), frozenset(map(str, row[2])))

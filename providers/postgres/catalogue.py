@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from providers.postgres import grants
 from providers.postgres.connection import Connection
 
 
@@ -100,16 +101,6 @@ SELECT 'function ' || p.oid::regprocedure, 'sets ' || split_part(setting, '=', 1
    AND (split_part(setting, '=', 1) IN ('role', 'session_authorization', 'row_security')
         OR split_part(setting, '=', 1) LIKE 'app.%%')
  UNION ALL
-SELECT 'table ' || c.relname, 'grants ' || g.privilege_type || ' to PUBLIC'
-  FROM pg_class c, space, aclexplode(c.relacl) g WHERE c.relnamespace = space.oid AND g.grantee = 0
- UNION ALL
-SELECT 'column ' || c.relname || '.' || a.attname, 'grants ' || g.privilege_type || ' to PUBLIC'
-  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, space, aclexplode(a.attacl) g
- WHERE c.relnamespace = space.oid AND g.grantee = 0
- UNION ALL
-SELECT 'schema ' || n.nspname, 'grants ' || g.privilege_type || ' to PUBLIC'
-  FROM pg_namespace n, space, aclexplode(n.nspacl) g WHERE n.oid = space.oid AND g.grantee = 0
- UNION ALL
 SELECT 'relation ' || c.relname, 'belongs to ' || pg_get_userbyid(c.relowner)
   FROM pg_class c, space, pg_namespace n WHERE c.relnamespace = space.oid AND n.oid = space.oid
    AND c.relowner <> n.nspowner
@@ -120,8 +111,14 @@ SELECT 'function ' || p.oid::regprocedure, 'belongs to ' || pg_get_userbyid(p.pr
 """
 
 
-def violations(connection: Connection, schema: str, reference_tables: frozenset[str]) -> list[Violation]:
-    """What the schema breaks, sorted. ``reference_tables`` are those declared to have no tenant."""
+def violations(connection: Connection, schema: str, reference_tables: frozenset[str], marker: str) -> list[Violation]:
+    """What the schema breaks, sorted. ``reference_tables`` are those declared to have no tenant; ``marker`` is the
+    stack's, whose roles may have privileges."""
     parameters = {"schema": '"' + schema.replace('"', '""') + '"', "reference": sorted(reference_tables)}
     rows = connection.execute(_TABLES, parameters).fetchall() + connection.execute(_OTHERS, parameters).fetchall()
-    return sorted(Violation(str(name), str(problem)) for name, problem in rows)
+    found = [Violation(str(name), str(problem)) for name, problem in rows]
+    for each in grants.foreign(connection, schema, marker):
+        problem = f"grants {each.privilege} to {each.grantee}; privileges are the platform's, take the GRANT out"
+        kind, _, name = each.target.partition(" ")
+        found.append(Violation(f"{kind.lower()} {name}", problem))
+    return sorted(found)

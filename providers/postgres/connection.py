@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import grpc
 import psycopg
 from psycopg import sql
 
 from providers.postgres.errors import ConnectionFailed, DatabaseGone, PostgresProviderError
+from providers.postgres.patience import pause
 from providers.postgres.secrets_manager import Secrets
-
-Connection = psycopg.Connection[tuple[object, ...]]
+from providers.postgres.sessions import IDLE
+from providers.postgres.sessions import Connection as Connection
 
 MAINTENANCE_DATABASE = "postgres"
 CONNECT_TIMEOUT = 10  #: seconds, one attempt
@@ -47,16 +49,37 @@ class Server:
 
     @contextmanager
     def connect(self, database: str = MAINTENANCE_DATABASE) -> Iterator[Connection]:
-        """An autocommit connection of the master to ``database``, closed at the end.
+        """An autocommit connection of the master to ``database``: an idle one, or a new one.
 
         :raises DatabaseGone: there is no such database.
         :raises ConnectionFailed: the server can't be reached in time, or refuses the master.
         """
-        connection = self._open(database)
+        key = (self, database, os.environ.get("AWS_ENDPOINT_URL", ""), _certificates())
+        connection = IDLE.take(key) or self._open(database)
         try:
             yield connection
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        IDLE.give(key, connection)
+
+    def accepts(self, username: str, password: str, database: str) -> bool:
+        """Whether the server takes ``password`` for the login, whatever else may keep it out."""
+        try:
+            psycopg.connect(
+                host=self.host,
+                port=self.port,
+                dbname=database,
+                user=username,
+                password=password,
+                sslmode="verify-full",
+                sslrootcert=_certificates(),
+                connect_timeout=CONNECT_TIMEOUT,
+                application_name="tenantry-postgres",
+            ).close()
+        except psycopg.OperationalError as error:
+            return not any(text in str(error) for text in _AUTHENTICATION_FAILED)
+        return True
 
     def _open(self, database: str) -> Connection:
         started = time.monotonic()
@@ -72,10 +95,12 @@ class Server:
                     user=user,
                     password=password,
                     sslmode="verify-full",
-                    sslrootcert=os.environ.get("TENANTRY_DATABASE_CA") or "system",
+                    sslrootcert=_certificates(),
                     connect_timeout=CONNECT_TIMEOUT,
+                    tcp_user_timeout=CONNECT_TIMEOUT * 1000,  # a failover leaves idle sessions without a peer
                     application_name="tenantry-postgres",
                     autocommit=True,
+                    prepare_threshold=None,  # sessions forget their statements between operations
                     options=(
                         f"-c statement_timeout={STATEMENT_TIMEOUT}s -c lock_timeout={LOCK_TIMEOUT}s"
                         " -c idle_in_transaction_session_timeout=300s -c client_min_messages=warning"
@@ -92,10 +117,11 @@ class Server:
                 if final or elapsed > (AUTHENTICATION_DEADLINE if refused else CONNECT_DEADLINE):
                     raise ConnectionFailed(
                         f"cannot connect to database {database} at {self.host}:{self.port}: {reason}"
-                        + _hint(reason, refused, self.master_secret_arn)
+                        + _hint(reason, final, refused, self.master_secret_arn),
+                        grpc.StatusCode.FAILED_PRECONDITION if final or refused else grpc.StatusCode.UNAVAILABLE,
                     ) from None
-                refresh = True
-            time.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+                refresh = refused
+            pause(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             delay = min(delay * 2, 3.0)
 
     def _master(self, *, refresh: bool) -> tuple[str, str]:
@@ -126,12 +152,16 @@ def _first_line(error: psycopg.Error) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _hint(reason: str, refused: bool, secret_arn: str) -> str:
+def _certificates() -> str:
+    return os.environ.get("TENANTRY_DATABASE_CA") or "system"
+
+
+def _hint(reason: str, final: bool, refused: bool, secret_arn: str) -> str:
     if refused:
         return f". The secret {secret_arn} was read again and is refused too: is a rotation stuck?"
     if "certificate" in reason or "SSL" in reason:
         return ". Set TENANTRY_DATABASE_CA to the CA bundle of the server (for RDS: the region's global bundle)"
-    return ""
+    return "" if final else ". Check that it runs and that its security group lets this machine in, then try again"
 
 
 def become(connection: Connection, role: str) -> None:

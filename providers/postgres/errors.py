@@ -11,6 +11,7 @@ import grpc
 import psycopg
 
 from providers.base import ProviderError
+from providers.postgres.patience import pause
 
 R = TypeVar("R")
 ATTEMPTS = 12  #: of an operation that others' changes of the same catalogue row get in the way of
@@ -54,7 +55,7 @@ def translated() -> Iterator[None]:
         raise PostgresProviderError(". ".join(parts)) from None
 
 
-def repeated(operation: Callable[[], R], wait: Callable[[float], None]) -> R:
+def repeated(operation: Callable[[], R]) -> R:
     """The result of an idempotent ``operation``, tried again when another stack changed the same object meanwhile.
 
     PostgreSQL has no lock on the rows of its catalogue: of two GRANTs on one database at once, one fails.
@@ -66,7 +67,7 @@ def repeated(operation: Callable[[], R], wait: Callable[[float], None]) -> R:
             except psycopg.Error as error:
                 if attempt == ATTEMPTS or not _is_conflict(error):
                     raise
-        wait(random.uniform(0.02, 0.05) * 2 ** min(attempt, 6))  # noqa: S311 - jitter, not a secret
+        pause(random.uniform(0.02, 0.05) * 2 ** min(attempt, 6))  # noqa: S311 - jitter, not a secret
     raise AssertionError("the last attempt returns or raises")
 
 

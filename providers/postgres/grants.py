@@ -6,9 +6,12 @@ forgotten, or made by hand, is out of reach instead of open.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from psycopg import sql
 
 from providers.postgres import row_security
+from providers.postgres.bookkeeping import Registered
 from providers.postgres.connection import Connection
 
 Grant = tuple[str, str, str]  #: kind (TABLE, SEQUENCE, FUNCTION, SCHEMA), name, privilege
@@ -17,7 +20,9 @@ _DML = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 _RELATIONS = """
 SELECT c.relname, c.relkind::text, EXISTS (SELECT FROM pg_attribute a
-           WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+           WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped),
+       EXISTS (SELECT FROM pg_options_to_table(c.reloptions)
+                WHERE option_name = 'security_invoker' AND option_value::bool)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relkind IN ('r', 'p', 'v', 'S') AND NOT c.relispartition
 """
@@ -41,22 +46,23 @@ SELECT 'SCHEMA', quote_ident(n.nspname), g.privilege_type FROM pg_namespace n, a
 """
 
 
-def wanted(connection: Connection, schema: str, mode: str | None) -> set[Grant]:
-    """Every privilege an application's login has in the schema.
+def wanted(connection: Connection, schema: str, app: Registered | None) -> set[Grant]:
+    """Every privilege an application's login has in the schema; ``app`` is None if its tables come from elsewhere.
 
-    ``mode`` is the AppSchema's (`pool`, `dedicated`), None if its tables come from elsewhere.
+    What somebody made beside the migrations stays out of reach unless it is safe: a table without tenant that no
+    migration declares, a table of a pool without row-level security, a view that reads with its owner's rights.
     """
     open_tables = {line.split(":", 1)[0].removeprefix("table ") for line in row_security.drift(connection, schema)}
     grants: set[Grant] = {("SCHEMA", _quoted(connection, schema), "USAGE")}
-    for name, kind, has_tenant in connection.execute(_RELATIONS, (schema,)).fetchall():
+    for name, kind, has_tenant, invoker in connection.execute(_RELATIONS, (schema,)).fetchall():
         quoted = _quoted(connection, str(name))
         if kind == "S":
             grants |= {("SEQUENCE", quoted, privilege) for privilege in ("SELECT", "USAGE")}
         elif kind == "v":
-            grants |= {("TABLE", quoted, privilege) for privilege in _DML}
-        elif not has_tenant and mode is not None:
-            grants.add(("TABLE", quoted, "SELECT"))
-        elif mode != "pool" or str(name) not in open_tables:
+            grants |= {("TABLE", quoted, privilege) for privilege in _DML if invoker or app is None}
+        elif not has_tenant and app is not None:
+            grants |= {("TABLE", quoted, "SELECT")} if name in app.reference_tables else set()
+        elif app is None or app.mode != "pool" or str(name) not in open_tables:
             grants |= {("TABLE", quoted, privilege) for privilege in _DML}
     rows = connection.execute(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
@@ -71,10 +77,10 @@ def actual(connection: Connection, schema: str, role: str) -> set[Grant]:
     return {(str(kind), str(name), str(privilege)) for kind, name, privilege in rows}
 
 
-def converge(connection: Connection, schema: str, role: str, mode: str | None) -> None:
+def converge(connection: Connection, schema: str, role: str, app: Registered | None) -> None:
     """Grant ``role`` what it should have and revoke the rest; called as the owner, in a transaction."""
     connection.execute("SET LOCAL search_path = pg_catalog")
-    have, want = actual(connection, schema, role), wanted(connection, schema, mode)
+    have, want = actual(connection, schema, role), wanted(connection, schema, app)
     for kind, name, privilege in sorted(have - want):
         connection.execute(_statement("REVOKE", schema, kind, name, privilege, role))
     for kind, name, privilege in sorted(want - have):
@@ -102,17 +108,65 @@ def _statement(verb: str, schema: str, kind: str, name: str, privilege: str, rol
     )
 
 
-def users(connection: Connection, schema: str) -> list[str]:
-    """Stacks' roles that were given USAGE on the schema: those a new table has to be granted to."""
+def users(connection: Connection, schema: str, marker: str) -> list[str]:
+    """The stack's own roles that have USAGE on the schema: those a new table has to be granted to."""
     rows = connection.execute(
         """
         SELECT DISTINCT pg_get_userbyid(g.grantee) FROM pg_namespace n, aclexplode(n.nspacl) g
          WHERE n.nspname = %s AND g.privilege_type = 'USAGE' AND g.grantee NOT IN (0, n.nspowner)
-           AND shobj_description(g.grantee, 'pg_authid') LIKE 'tenantry:%%' ORDER BY 1
+           AND shobj_description(g.grantee, 'pg_authid') = %s ORDER BY 1
         """,
-        (schema,),
+        (schema, marker),
     ).fetchall()
     return [str(name) for (name,) in rows]
+
+
+@dataclass(frozen=True, order=True)
+class Foreign:
+    """What a role that is none of the stack's may do in its schema; ``target`` is ready for GRANT and REVOKE."""
+
+    target: str
+    grantee: str
+    privilege: str
+
+    def __str__(self) -> str:
+        return f"{self.target} grants {self.privilege} to {self.grantee}"
+
+
+_FOREIGN = """
+WITH space AS (SELECT n.* FROM pg_namespace n WHERE n.nspname = %(schema)s), granted AS (
+    SELECT 'SCHEMA ' || quote_ident(space.nspname) AS target, g.* FROM space, aclexplode(space.nspacl) g
+     UNION ALL
+    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, g.*
+      FROM space JOIN pg_class c ON c.relnamespace = space.oid, aclexplode(c.relacl) g
+     UNION ALL
+    SELECT 'TABLE ' || c.oid::regclass, g.grantor, g.grantee, g.privilege_type || ' (' || quote_ident(a.attname) || ')',
+           g.is_grantable
+      FROM space JOIN pg_class c ON c.relnamespace = space.oid JOIN pg_attribute a ON a.attrelid = c.oid,
+           aclexplode(a.attacl) g
+     UNION ALL
+    SELECT 'ROUTINE ' || p.oid::regprocedure, g.*
+      FROM space JOIN pg_proc p ON p.pronamespace = space.oid, aclexplode(p.proacl) g
+)
+SELECT DISTINCT target, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+       privilege_type
+  FROM granted, space WHERE grantee <> nspowner AND shobj_description(grantee, 'pg_authid') IS DISTINCT FROM %(marker)s
+   AND NOT (grantee = 0 AND target LIKE 'ROUTINE %%') ORDER BY 1, 2, 3
+"""
+
+
+def foreign(connection: Connection, schema: str, marker: str) -> list[Foreign]:
+    """Privileges in the schema of PUBLIC and of roles that are not of the stack ``marker``."""
+    rows = connection.execute(_FOREIGN, {"schema": schema, "marker": marker}).fetchall()
+    return [Foreign(str(target), str(grantee), str(privilege)) for target, grantee, privilege in rows]
+
+
+def revoke_foreign(connection: Connection, schema: str, marker: str) -> None:
+    """Take away what :func:`foreign` finds; called as the owner, in a transaction."""
+    connection.execute("SET LOCAL search_path = pg_catalog")
+    for each in foreign(connection, schema, marker):
+        # Target, grantee and privilege are PostgreSQL's own text, quoted by it.
+        connection.execute(f"REVOKE {each.privilege} ON {each.target} FROM {each.grantee} CASCADE".encode())
 
 
 def _quoted(connection: Connection, name: str) -> str:

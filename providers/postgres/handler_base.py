@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TypeVar
 
 from providers.base import UNKNOWN, Context, Handler, Properties, require
 from providers.postgres.connection import Server
@@ -18,7 +19,9 @@ from providers.postgres.identifiers import (
     schema_problem,
     tenant_id_problem,
 )
+from providers.postgres.patience import pausing_by
 
+R = TypeVar("R")
 Failures = list[tuple[str, str]]
 _NAME_RULES = {
     "database": database_problem,
@@ -60,23 +63,23 @@ class PostgresHandler(Handler[Server]):
         """Add to ``failures`` what else is wrong with ``inputs``."""
 
     def create(self, ctx: Context[Server], inputs: Properties) -> tuple[str, Properties]:
-        return repeated(lambda: self.create_once(ctx, inputs), ctx.wait)
+        return _run(ctx, lambda: self.create_once(ctx, inputs))
 
     def read(
         self, ctx: Context[Server], id: str, inputs: Properties, state: Properties
     ) -> tuple[str, Properties, Properties] | None:
         try:
-            return repeated(lambda: self.read_once(ctx, id, inputs, state), ctx.wait)
+            return _run(ctx, lambda: self.read_once(ctx, id, inputs, state))
         except DatabaseGone:
             return None
 
     def update(
         self, ctx: Context[Server], id: str, state: Properties, old_inputs: Properties, inputs: Properties
     ) -> Properties:
-        return repeated(lambda: self.update_once(ctx, id, state, old_inputs, inputs), ctx.wait)
+        return _run(ctx, lambda: self.update_once(ctx, id, state, old_inputs, inputs))
 
     def delete(self, ctx: Context[Server], id: str, state: Properties) -> None:
-        return repeated(lambda: self.delete_once(ctx, id, state), ctx.wait)
+        return _run(ctx, lambda: self.delete_once(ctx, id, state))
 
     def create_once(self, ctx: Context[Server], inputs: Properties) -> tuple[str, Properties]:
         raise NotImplementedError
@@ -93,6 +96,11 @@ class PostgresHandler(Handler[Server]):
 
     def delete_once(self, ctx: Context[Server], id: str, state: Properties) -> None:
         raise NotImplementedError
+
+
+def _run(ctx: Context[Server], operation: Callable[[], R]) -> R:
+    with pausing_by(ctx.wait):
+        return repeated(operation)
 
 
 def check_name(inputs: Properties, key: str, problem: Callable[[str], str | None], failures: Failures) -> None:

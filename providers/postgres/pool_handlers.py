@@ -106,8 +106,9 @@ class AppSchemaHandler(PostgresHandler):
         return {} if has_unknown(migrations) or migrations is None else {"version": len(migrations)}
 
     @staticmethod
-    def _app(inputs: Properties) -> app_schema.AppSchema:
+    def _app(ctx: Context[Server], inputs: Properties) -> app_schema.AppSchema:
         return app_schema.AppSchema(
+            marker=markers.for_urn(ctx.urn),
             database=inputs["database"],
             schema=inputs["schema"],
             owner=inputs["owner"],
@@ -118,7 +119,7 @@ class AppSchemaHandler(PostgresHandler):
         )
 
     def create_once(self, ctx: Context[Server], inputs: Properties) -> tuple[str, Properties]:
-        version = app_schema.converge(ctx.client, self._app(inputs), markers.for_urn(ctx.urn))
+        version = app_schema.converge(ctx.client, self._app(ctx, inputs))
         return f"{inputs['database']}/{inputs['schema']}", {"version": version}
 
     def read_once(
@@ -128,7 +129,7 @@ class AppSchemaHandler(PostgresHandler):
             raise PostgresProviderError(
                 "an AppSchema can't be imported: create it in the program, it takes over what this stack applied"
             )
-        found = app_schema.read(ctx.client, self._app(inputs), markers.for_urn(ctx.urn))
+        found = app_schema.read(ctx.client, self._app(ctx, inputs))
         if found is None:
             return None
         version, drift = found
@@ -138,11 +139,11 @@ class AppSchemaHandler(PostgresHandler):
     def update_once(
         self, ctx: Context[Server], id: str, state: Properties, old_inputs: Properties, inputs: Properties
     ) -> Properties:
-        return {"version": app_schema.converge(ctx.client, self._app(inputs), markers.for_urn(ctx.urn))}
+        return {"version": app_schema.converge(ctx.client, self._app(ctx, inputs))}
 
     def delete_once(self, ctx: Context[Server], id: str, state: Properties) -> None:
         with suppress(DatabaseGone):
-            app_schema.delete(ctx.client, self._app(state), markers.for_urn(ctx.urn))
+            app_schema.delete(ctx.client, self._app(ctx, state))
 
 
 class PoolTenantHandler(PostgresHandler):

@@ -58,7 +58,8 @@ def _require_pool(connection: Connection, tenant: PoolTenant) -> None:
         raise PostgresProviderError(
             f"database {tenant.database} is no pool: deploy the platform stack, with its PoolSecurity, first"
         )
-    if bookkeeping.app_schema_mode(connection, tenant.schema) == "dedicated":
+    app = bookkeeping.registered(connection, tenant.schema)
+    if app is not None and app.mode == "dedicated":
         raise PostgresProviderError(f"schema {tenant.schema} of {tenant.database} is dedicated to one tenant, no pool")
 
 

@@ -32,10 +32,10 @@ def converge(server: Server, p: Privileges) -> None:
                     sql.Identifier(p.role),
                 )
             )
-        mode = bookkeeping.app_schema_mode(connection, p.schema)
+        app = bookkeeping.registered(connection, p.schema)
         become(connection, p.owner)
         _converge_defaults(connection, p)
-        grants.converge(connection, p.schema, p.role, mode)
+        grants.converge(connection, p.schema, p.role, app)
 
 
 def _converge_defaults(connection: Connection, p: Privileges) -> None:
@@ -86,9 +86,9 @@ def read(server: Server, p: Privileges) -> list[str] | None:
             return None
         with connection.transaction():
             connection.execute("SET LOCAL search_path = pg_catalog")
-            mode = bookkeeping.app_schema_mode(connection, p.schema)
+            app = bookkeeping.registered(connection, p.schema)
             have = {f"{x} on {k.lower()} {n}" for k, n, x in grants.actual(connection, p.schema, p.role)}
-            want = {f"{x} on {k.lower()} {n}" for k, n, x in grants.wanted(connection, p.schema, mode)}
+            want = {f"{x} on {k.lower()} {n}" for k, n, x in grants.wanted(connection, p.schema, app)}
         have |= {f"{privilege} on database {p.database}" for privilege in _on_database(connection, p)}
         have |= _defaults(connection, p)
     want |= {f"CONNECT on database {p.database}"} | _DEFAULTS

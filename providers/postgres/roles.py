@@ -13,6 +13,7 @@ from psycopg import sql
 from providers.postgres import markers
 from providers.postgres.connection import MAINTENANCE_DATABASE, Connection, Server, ensure_member
 from providers.postgres.errors import DatabaseGone, PostgresProviderError
+from providers.postgres.patience import pause
 
 SESSIONS_DEADLINE = 10.0  #: seconds in which terminated sessions have to be gone
 
@@ -65,30 +66,46 @@ def create(server: Server, role: Role, marker: str) -> str | None:
 
 
 def update(server: Server, role: Role, marker: str, *, new_password: bool) -> str | None:
-    """Bring the role to ``role``; a new password only on request, or if the secret has none."""
+    """Bring the role to ``role``; a new password only on request, or if its secret is of no use."""
     version = None
     with server.connect() as connection:
-        if role.secret_arn and (new_password or server.secrets.get(role.secret_arn) is None):
-            version = _new_password(connection, server, role)
         _converge(connection, role)
+        if role.secret_arn and (new_password or _secret_problem(server, role) is not None):
+            version = _new_password(connection, server, role)
         markers.write(connection, "ROLE", role.name, marker)
     return version
+
+
+def _address(server: Server, role: Role) -> dict[str, object]:
+    """What the login's secret says beside the password."""
+    return {
+        "engine": "postgres",
+        "host": server.host,
+        "port": server.port,
+        "dbname": role.database or MAINTENANCE_DATABASE,
+        "username": role.name,
+    }
+
+
+def _secret_problem(server: Server, role: Role) -> str | None:
+    """Why the login's secret lets nobody in; None if it does, as far as a closed login can tell."""
+    assert role.secret_arn is not None
+    secret = server.secrets.get(role.secret_arn)
+    if secret is None or not isinstance(secret.value.get("password"), str):
+        return "the secret has no password"
+    address = _address(server, role)
+    wrong = [key for key, value in address.items() if secret.value.get(key) != value]
+    if wrong:
+        return f"the secret has another {', '.join(wrong)}"
+    if role.may_log_in and not server.accepts(role.name, secret.value["password"], str(address["dbname"])):
+        return "the server refuses the secret's password"
+    return None
 
 
 def _new_password(connection: Connection, server: Server, role: Role) -> str:
     assert role.secret_arn is not None
     password = randomness.token_urlsafe(32)
-    version = server.secrets.put(
-        role.secret_arn,
-        {
-            "engine": "postgres",
-            "host": server.host,
-            "port": server.port,
-            "dbname": role.database or MAINTENANCE_DATABASE,
-            "username": role.name,
-            "password": password,
-        },
-    )
+    version = server.secrets.put(role.secret_arn, {**_address(server, role), "password": password})
     # The verifier is computed here: a password in a statement would reach the server's log.
     verifier = connection.pgconn.encrypt_password(password.encode(), role.name.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role.name), sql.Literal(verifier)))
@@ -114,9 +131,23 @@ def _converge(connection: Connection, role: Role) -> None:
         )
         for granted in _memberships(connection, role.name):
             connection.execute(sql.SQL("REVOKE {} FROM {} CASCADE").format(sql.Identifier(granted), name))
+        for member in _members(connection, role.name):
+            connection.execute(sql.SQL("REVOKE {} FROM {} CASCADE").format(name, sql.Identifier(member)))
+        _require_alone(connection, role.name)
         _converge_settings(connection, role)
     if role.login and not role.may_log_in:
         end_sessions(connection, role.name)
+
+
+def _require_alone(connection: Connection, name: str) -> None:
+    """PostgreSQL only warns where a REVOKE leaves what another role granted."""
+    left = [f"a member of {granted}" for granted in _memberships(connection, name)]
+    left += [f"granted to {member}" for member in _members(connection, name)]
+    if left:
+        raise PostgresProviderError(
+            f"role {name} is {' and '.join(left)} by another role's grant, which the master can't revoke: "
+            "revoke it as that role"
+        )
 
 
 def _converge_settings(connection: Connection, role: Role) -> None:
@@ -147,22 +178,24 @@ class _Attributes:
     login: bool
     connection_limit: int
     excess: tuple[bool, bool, bool, bool, bool]
+    expires: bool
 
 
 def _attributes(connection: Connection, name: str) -> _Attributes | None:
     row = connection.execute(
         """
-        SELECT rolcanlogin, rolconnlimit, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolsuper
+        SELECT rolcanlogin, rolconnlimit, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolsuper,
+               coalesce(rolvaliduntil < 'infinity', false)
           FROM pg_roles WHERE rolname = %s
         """,
         (name,),
     ).fetchone()
     if row is None:
         return None
-    login, limit, *excess = row
+    login, limit, *flags = row
     assert isinstance(limit, int)
-    a, b, c, d, e = (bool(flag) for flag in excess)
-    return _Attributes(bool(login), limit, (a, b, c, d, e))
+    a, b, c, d, e, expires = (bool(flag) for flag in flags)
+    return _Attributes(bool(login), limit, (a, b, c, d, e), expires)
 
 
 def _memberships(connection: Connection, name: str) -> list[str]:
@@ -174,6 +207,18 @@ def _memberships(connection: Connection, name: str) -> list[str]:
         (name,),
     ).fetchall()
     return [str(granted) for (granted,) in rows]
+
+
+def _members(connection: Connection, name: str) -> list[str]:
+    """Roles beside the master that may act with the role's rights."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT m.rolname FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.roleid
+          JOIN pg_roles m ON m.oid = a.member WHERE r.rolname = %s AND m.rolname <> current_user ORDER BY 1
+        """,
+        (name,),
+    ).fetchall()
+    return [str(member) for (member,) in rows]
 
 
 def _settings(connection: Connection, name: str) -> dict[str, list[str]]:
@@ -195,7 +240,9 @@ def read(server: Server, role: Role, marker: str) -> RoleState | None:
             return None
         names = ("CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS", "SUPERUSER")
         drift = [f"role has {flag}" for flag, on in zip(names, attributes.excess, strict=True) if on]
+        drift += ["role expires"] if attributes.expires else []
         drift += [f"role is a member of {granted}" for granted in _memberships(connection, role.name)]
+        drift += [f"role is granted to {member}" for member in _members(connection, role.name)]
         drift += markers.drift(connection, "ROLE", role.name, marker)
         settings = _settings(connection, role.name)
         if settings != _wanted_settings(role):
@@ -205,8 +252,9 @@ def read(server: Server, role: Role, marker: str) -> RoleState | None:
             drift += _owned(connection, role.name)
         if role.access == "suspended" and _sessions(connection, role.name):
             drift.append("suspended, but has sessions")
-    if role.secret_arn and server.secrets.get(role.secret_arn) is None:
-        drift.append("the secret has no password")
+        if role.secret_arn and attributes.login == role.may_log_in:
+            problem = _secret_problem(server, role)
+            drift += [problem] if problem else []
     return RoleState(attributes.login, attributes.connection_limit, tuple(drift))
 
 
@@ -276,7 +324,7 @@ def end_sessions(connection: Connection, name: str) -> None:
             return
         if time.monotonic() > deadline:
             raise PostgresProviderError(f"{len(rows)} sessions of {name} did not end within {SESSIONS_DEADLINE:.0f} s")
-        time.sleep(delay)
+        pause(delay)
         delay = min(delay * 2, 0.5)
 
 

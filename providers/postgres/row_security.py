@@ -78,6 +78,30 @@ def enforce(connection: Connection, schema: str) -> None:
             )
 
 
+def secured(connection: Connection, schema: str) -> frozenset[str]:
+    """Tables of the schema whose rows our policy guards, whether or not their owner is forced under it.
+
+    Named by their oids: a migration may rename them.
+    """
+    states = {name: enabled and right for name, enabled, _, right, *_ in _states(connection, schema)}
+    return frozenset(oid for name, oid in _oids(connection, schema).items() if states.get(name))
+
+
+def lost(connection: Connection, schema: str, before: frozenset[str]) -> list[str]:
+    """Tables, by name, that were ``secured`` before and are not any more."""
+    after = secured(connection, schema)
+    return sorted(name for name, oid in _oids(connection, schema).items() if oid in before - after)
+
+
+def _oids(connection: Connection, schema: str) -> dict[str, str]:
+    rows = connection.execute(
+        "SELECT c.relname, c.oid::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = %s AND c.relkind IN ('r', 'p')",
+        (schema,),
+    ).fetchall()
+    return {str(name): str(oid) for name, oid in rows}
+
+
 def unforce(connection: Connection, schema: str) -> None:
     """Let the owner change every tenant's rows until :func:`enforce` in the same transaction."""
     for name, *_ in _states(connection, schema):
@@ -112,16 +136,26 @@ def foreign_policies(connection: Connection, schema: str) -> list[tuple[str, str
     return [(str(table), str(policy)) for table, policy in rows]
 
 
+PIN = "tenantry_tenant_id"
+
+_PINS = """
+SELECT c.relname, a.atthasdef, k.oid IS NOT NULL,
+       coalesce(pg_get_constraintdef(k.oid) = format('CHECK ((tenant_id = %%L::text))', %(tenant)s::text), false)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+  LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.conname = %(pin)s
+ WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p') ORDER BY c.relispartition, c.relname
+"""
+
+
 def pin(connection: Connection, schema: str, tenant_id: str) -> None:
     """A dedicated schema holds one tenant: `tenant_id` defaults to it and nothing else is accepted."""
-    constraint = sql.Identifier("tenantry_tenant_id")
-    for name, *_, has_default in _states(connection, schema):
+    constraint = sql.Identifier(PIN)
+    for name, has_default, present, right in _pins(connection, schema, tenant_id):
         table = sql.Identifier(schema, name)
-        checked = connection.execute(
-            "SELECT FROM pg_constraint WHERE conrelid = %s::regclass AND conname = 'tenantry_tenant_id'",
-            (table.as_string(connection),),
-        ).fetchone()
-        if checked is None:
+        if present and not right:
+            connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(table, constraint))
+        if not right:
             connection.execute(
                 sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (tenant_id = {})").format(
                     table, constraint, sql.Literal(tenant_id)
@@ -131,3 +165,16 @@ def pin(connection: Connection, schema: str, tenant_id: str) -> None:
             connection.execute(
                 sql.SQL("ALTER TABLE {} ALTER COLUMN tenant_id SET DEFAULT {}").format(table, sql.Literal(tenant_id))
             )
+
+
+def pin_drift(connection: Connection, schema: str, tenant_id: str) -> list[str]:
+    """Tables that would accept rows of another tenant."""
+    with connection.transaction():
+        pins = _pins(connection, schema, tenant_id)
+    return [f"table {name}: is not pinned to the tenant" for name, _, _, right in pins if not right]
+
+
+def _pins(connection: Connection, schema: str, tenant_id: str) -> list[tuple[str, bool, bool, bool]]:
+    connection.execute("SET LOCAL search_path = pg_catalog")
+    rows = connection.execute(_PINS, {"schema": schema, "tenant": tenant_id, "pin": PIN}).fetchall()
+    return [(str(name), *(bool(flag) for flag in flags)) for name, *flags in rows]  # type: ignore[misc]

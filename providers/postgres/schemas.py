@@ -25,21 +25,39 @@ def create(server: Server, database: str, name: str, owner: str, marker: str) ->
                 sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(name), sql.Identifier(owner))
             )
             markers.write(connection, "SCHEMA", name, marker)
-        _converge(connection, name, owner)
+        _converge(connection, name, owner, marker)
 
 
 def update(server: Server, database: str, name: str, owner: str, marker: str) -> None:
     with server.connect(database) as connection, connection.transaction():
         ensure_member(connection, owner)
         markers.write(connection, "SCHEMA", name, marker)
-        _converge(connection, name, owner)
+        _converge(connection, name, owner, marker)
 
 
-def _converge(connection: Connection, name: str, owner: str) -> None:
+def _converge(connection: Connection, name: str, owner: str, marker: str) -> None:
     schema = sql.Identifier(name)
     if _owner(connection, name) != owner:
         connection.execute(sql.SQL("ALTER SCHEMA {} OWNER TO {}").format(schema, sql.Identifier(owner)))
-    connection.execute(sql.SQL("REVOKE ALL ON SCHEMA {} FROM PUBLIC").format(schema))
+    for grantee, privilege in _excess(connection, name, marker):
+        # Privilege and grantee are PostgreSQL's own text, quoted by it.
+        connection.execute(
+            sql.SQL("REVOKE {} ON SCHEMA {} FROM {} CASCADE").format(sql.SQL(privilege), schema, sql.SQL(grantee))
+        )
+
+
+def _excess(connection: Connection, name: str, marker: str) -> list[tuple[str, str]]:
+    """(grantee, privilege) of PUBLIC and of roles of other stacks; and CREATE, which is the owner's alone."""
+    rows = connection.execute(
+        """
+        SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END, privilege_type
+          FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner)))
+         WHERE nspname = %s AND grantee <> nspowner
+           AND (privilege_type = 'CREATE' OR shobj_description(grantee, 'pg_authid') IS DISTINCT FROM %s) ORDER BY 1, 2
+        """,
+        (name, marker),
+    ).fetchall()
+    return [(str(grantee), str(privilege)) for grantee, privilege in rows]
 
 
 def _owner(connection: Connection, name: str) -> str | None:
@@ -59,14 +77,8 @@ def read(server: Server, database: str, name: str, marker: str) -> tuple[str, li
         if owner is None:
             return None
         drift = markers.drift(connection, "SCHEMA", name, marker)
-        rows = connection.execute(
-            """
-            SELECT privilege_type FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner)))
-             WHERE grantee = 0 AND nspname = %s ORDER BY 1
-            """,
-            (name,),
-        ).fetchall()
-    return owner, drift + [f"PUBLIC has {privilege} on schema {name}" for (privilege,) in rows]
+        excess = _excess(connection, name, marker)
+    return owner, drift + [f"{grantee} has {privilege} on schema {name}" for grantee, privilege in excess]
 
 
 def delete(server: Server, database: str, name: str, marker: str) -> None:

@@ -21,6 +21,7 @@ from localcloud.postgres import Cluster, create_master
 from providers.base import Context, Properties, lifecycle
 from providers.postgres.connection import Server
 from providers.postgres.provider import provider
+from providers.postgres.sessions import IDLE
 from tests.integration.conftest import Login
 
 REGION = "us-east-1"
@@ -141,8 +142,9 @@ def _stack(master: Login, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def stack(rds_master: Login, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    return _stack(rds_master, moto_server, monkeypatch)
+def stack(rds_master: Login, moto_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    yield _stack(rds_master, moto_server, monkeypatch)
+    IDLE.close()
 
 
 def digests(directory: Path) -> list[dict[str, Any]]:
@@ -256,5 +258,6 @@ def shared_pool(postgres_server: Cluster, moto_server: str) -> Iterator[Pool]:
                 session.execute("INSERT INTO comment (task_id, author, body) SELECT task_id, 'a', 'b' FROM task")
         yield pool
         stack.destroy()
+        IDLE.close()
     with postgres_server.admin() as admin:
         admin.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
