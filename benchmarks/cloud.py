@@ -118,6 +118,7 @@ def open_cloud(home: str | None = None) -> Iterator[Cloud]:
         lifecycle.up(place)
         try:
             settings = environment.shell_environment(place, os.environ)
+            settings.pop("TENANTRY_STACK_FILES", None)  # the checkout is to stay as it is
             environ = {
                 **environment.process_environment(settings, dict(os.environ)),
                 LIFE_VARIABLE: lifecycle.life(place),

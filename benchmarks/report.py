@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -95,6 +96,8 @@ def main(name: str, doc: str | None, measure: Callable[[argparse.Namespace, Repo
         option(parser)
     arguments = parser.parse_args()
     report = Report(name)
+    # So that what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     measure(arguments, report)
     if arguments.json:
         json.dump(report.document(), sys.stdout, indent=2)

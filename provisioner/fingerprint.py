@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +32,26 @@ def policy_version() -> str:
 
 def app_schema_digest(directory: Path, version_: int) -> str:
     """Of the migrations up to ``version_``; ``MigrationsInvalid`` for a directory that can't be used."""
-    return _digest(*(str(entry["sha256"]) for entry in load_migrations(directory)[:version_]))
+    return _digest(*_migration_digests(directory, _looks(directory))[:version_])
+
+
+@functools.lru_cache(maxsize=8)
+def _migration_digests(directory: Path, looks: object) -> tuple[str, ...]:
+    return tuple(str(entry["sha256"]) for entry in load_migrations(directory))
+
+
+def _looks(directory: Path) -> object:
+    """Changes whenever a file of the directory does: a sweep asks for every tenant, and reads the files once."""
+    try:
+        return tuple(
+            sorted(
+                (entry.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                for entry in os.scandir(directory)
+                for status in (entry.stat(),)
+            )
+        )
+    except OSError:
+        return None  # reading it says what is wrong
 
 
 def of_tenant(spec: TenantSpec, platform: PlatformOutputs, app_schema: str, checkpoint_version: str | None) -> str:

@@ -111,7 +111,7 @@ class Reconciler:
                 return await self._fail(tenant_id, _unexpected(error))
 
     async def _converge(self, tenant_id: str, reason: str) -> Outcome:
-        record = await self._load(tenant_id)
+        record, platform_record = await self._load_with_platform(tenant_id)
         documents = [] if record.stripe_customer_id is None else await self._documents(record.stripe_customer_id)
         what = bought(tenant_id, documents, self.catalogue, expected_livemode=self.gateway.livemode)
         states = what.require_readable()
@@ -128,7 +128,7 @@ class Reconciler:
         if decision.course is Course.NOTHING:
             await self._clear_failure(record)
             return Outcome.NOTHING
-        platform = await self._platform(record)
+        platform = await self._platform(record, platform_record)
         if decision.course is Course.CONVERGE and await self._is_current(record, decision, platform):
             await self._clear_failure(record)
             return Outcome.UNCHANGED
@@ -192,8 +192,16 @@ class Reconciler:
         async with self.pool.connection() as connection:
             record = await tenants.get(connection, tenant_id)
         if record is None:
-            raise NotFound(f"there is no tenant {tenant_id}", hint="`tenantry tenants list` shows all")
+            raise _no_such(tenant_id)
         return record
+
+    async def _load_with_platform(self, tenant_id: str) -> tuple[TenantRecord, PlatformRecord | None]:
+        async with self.pool.connection() as connection:
+            record = await tenants.get(connection, tenant_id)
+            platform = None if record is None else await platforms.get(connection, record.cell)
+        if record is None:
+            raise _no_such(tenant_id)
+        return record, platform
 
     async def _documents(self, customer_id: str) -> list[dict[str, Any]]:
         try:
@@ -201,29 +209,32 @@ class Reconciler:
         except NotFound:  # the customer was deleted
             return []
 
-    async def _platform(self, record: TenantRecord) -> PlatformOutputs:
-        async with self.pool.connection() as connection:
-            platform = await platforms.get(connection, record.cell)
-            outputs = None if platform is None else platform.platform_outputs
-            if platform is not None and outputs is None:
-                await queue.defer_platform(connection, record.cell, reason="a tenant waits for it")
-                raise PlatformUnfinished(
-                    f"the platform stack of cell {record.cell} is being deployed",
-                    hint="this tenant follows as soon as it stands",
-                )
-            if outputs is None:
-                raise PlatformMissing(
-                    f"the platform stack of cell {record.cell} has not been deployed",
-                    hint=f"deploy it: tenantry platform up --cell {record.cell}",
-                )
-            if outputs.app_schema_version < self.installation.app_schema_version:
-                await queue.defer_platform(connection, record.cell, reason="the application schema is newer")
-                raise PlatformOutdated(
-                    f"the platform stack of cell {record.cell} has application schema {outputs.app_schema_version}, "
-                    f"version {self.installation.app_schema_version} is wanted",
-                    hint="its update has been queued; this tenant follows",
-                )
+    async def _platform(self, record: TenantRecord, platform: PlatformRecord | None) -> PlatformOutputs:
+        outputs = None if platform is None else platform.platform_outputs
+        if platform is not None and outputs is None:
+            await self._queue_platform(record.cell, "a tenant waits for it")
+            raise PlatformUnfinished(
+                f"the platform stack of cell {record.cell} is being deployed",
+                hint="this tenant follows as soon as it stands",
+            )
+        if outputs is None:
+            raise PlatformMissing(
+                f"the platform stack of cell {record.cell} has not been deployed",
+                hint=f"deploy it: tenantry platform up --cell {record.cell}",
+            )
+        if outputs.app_schema_version < self.installation.app_schema_version:
+            await self._queue_platform(record.cell, "the application schema is newer")
+            raise PlatformOutdated(
+                f"the platform stack of cell {record.cell} has application schema {outputs.app_schema_version}, "
+                f"version {self.installation.app_schema_version} is wanted",
+                hint="its update has been queued; this tenant follows",
+            )
         return outputs
+
+    async def _queue_platform(self, cell: str, reason: str) -> None:
+        # In a transaction of its own: the caller raises, which would undo the job with the rest.
+        async with self.pool.connection() as connection:
+            await queue.defer_platform(connection, cell, reason=reason)
 
     async def _is_current(self, record: TenantRecord, decision: Decision, platform: PlatformOutputs) -> bool:
         if record.fingerprint is None or record.state != decision.state or decision.spec is None:
@@ -242,6 +253,8 @@ class Reconciler:
     async def _entitle(self, record: TenantRecord, decision: Decision) -> None:
         """What needs no stack: entitlements, and access that is withdrawn."""
         entitlement = _entitlement(decision)
+        if decision.access is Access.FULL and entitlement == _recorded_entitlement(record):
+            return
         async with self.pool.connection() as connection:
             news = await tenants.entitle(connection, record.tenant_id, entitlement)
             closed = False
@@ -387,6 +400,10 @@ def backoff(attempts: int, *, longest_s: float | None = None) -> timedelta:
     """How long to wait after ``attempts`` failures in a row (0: this is the first), half of it by chance."""
     longest = min(BACKOFF_S[min(attempts, len(BACKOFF_S) - 1)], longest_s or BACKOFF_S[-1])
     return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def _no_such(tenant_id: str) -> NotFound:
+    return NotFound(f"there is no tenant {tenant_id}", hint="`tenantry tenants list` shows all")
 
 
 def standing(record: TenantRecord) -> Standing:

@@ -11,10 +11,10 @@ import pytest
 
 from provisioner.billing.fake import subscription_document
 from provisioner.errors import EngineFailed, UpdateRejected
-from provisioner.registry import events
+from provisioner.registry import events, platforms
 from provisioner.registry.events import EventRecord
 from provisioner.registry.placements import PlacementRecord
-from tests.integration.provisioner.service.harness import Service, open_service
+from tests.integration.provisioner.service.harness import PLATFORM, Service, open_service
 
 Scenario = Callable[[Service], Awaitable[None]]
 
@@ -213,6 +213,25 @@ def test_the_sweep_finds_what_no_event_announced(play: Callable[[Scenario], None
         assert (await service.tenant("silent")).state == "ready"
         service.stacks.versions["acme"] = "somebody was here"
         assert (await service.sweep.run()).queued == ["acme"]
+
+    play(scenario)
+
+
+def test_a_platform_that_is_too_old_is_queued_and_the_tenant_follows(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: Service) -> None:
+        async with service.pool.connection() as connection:
+            await platforms.record_outputs(connection, PLATFORM.model_copy(update={"app_schema_version": 1}), "old")
+        await sell(service)
+        record = await service.tenant("acme")
+        assert record.failure is not None
+        assert (record.failure["code"], record.failure["class"]) == ("platform_outdated", "retry")
+        async with service.pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT args->>'cell' FROM procrastinate_jobs WHERE task_name = 'reconcile_platform'"
+            )
+            assert await cursor.fetchall() == [("default",)]
+            await platforms.record_outputs(connection, PLATFORM, "platform")
+        assert await service.reconcile("acme") == "changed"
 
     play(scenario)
 
