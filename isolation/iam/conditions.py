@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from isolation.iam.documents import Condition, PolicyError
+from isolation.iam.elements import Condition, PolicyError
 from isolation.iam.matching import Pattern, Unresolved, arn_matches, expand, literal, matches
 
 Context = Mapping[str, tuple[str, ...]]

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-
-class PolicyError(ValueError):
-    """A document that AWS would not accept; says where."""
-
+from isolation.iam import conditions
+from isolation.iam.elements import Condition, PolicyError
 
 _DOCUMENT_KEYS = {"Version", "Id", "Statement"}
 _STATEMENT_KEYS = {
@@ -25,15 +23,6 @@ _STATEMENT_KEYS = {
     "NotResource",
     "Condition",
 }
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One operator with one key: all its values are alternatives."""
-
-    operator: str
-    key: str  #: as written
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -178,9 +167,12 @@ def _conditions(body: Any, where: str) -> tuple[Condition, ...]:
             raise PolicyError(f"{where}: condition {operator} is not an object")
         for key, values in keys.items():
             listed = values if isinstance(values, list) else [values]
-            found.append(
-                Condition(operator, key, tuple(_scalar(each, f"{where}: {operator} {key}") for each in listed))
-            )
+            condition = Condition(operator, key, tuple(_scalar(each, f"{where}: {operator} {key}") for each in listed))
+            try:
+                conditions.check(condition)
+            except PolicyError as error:
+                raise PolicyError(f"{where}: {error}") from None
+            found.append(condition)
     return tuple(found)
 
 

@@ -98,6 +98,10 @@ def test_no_credentials_for_who_does_not_stand(sdk: Driver, estate: Estate) -> N
             admin.execute("UPDATE registry.placement SET access = 'full' WHERE tenant_id = 'globex'")
 
 
+def _credentials(sdk: Tenantry) -> Any:
+    return sdk.aws("acme").get_credentials()
+
+
 def test_credentials_are_shared_by_sessions_and_renewed_before_they_expire(
     estate: Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,8 +115,8 @@ def test_credentials_are_shared_by_sessions_and_renewed_before_they_expire(
             return genuine(tenant_id)
 
         monkeypatch.setattr(broker, "aws", counted)
-        first: Any = sdk.aws("acme").get_credentials()
-        assert sdk.aws("acme").get_credentials() is first
+        first, second = _credentials(sdk), _credentials(sdk)
+        assert second is first
         assert issued == ["acme"]
         first._expiry_time = datetime.now(UTC) + timedelta(seconds=MANDATORY_REFRESH - 1)
         first.get_frozen_credentials()

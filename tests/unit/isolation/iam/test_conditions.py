@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from isolation.iam import conditions
-from isolation.iam.documents import Condition, PolicyError
+from isolation.iam.elements import Condition, PolicyError
 
 CONTEXT = {
     "aws:principaltag/tenant_id": ("acme",),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -118,14 +120,8 @@ def test_a_tag_of_the_session_picks_the_prefix_and_is_never_a_wildcard(tags: dic
 
 
 def test_a_session_tag_wins_over_the_roles_own() -> None:
-    own = {"tenant_id": "globex"}
-    assert authorize(
-        ask(session(TENANT, tags={"Tenant_id": "acme"}) if False else session(TENANT, tags={"tenant_id": "acme"}))
-    ).allowed
-    from dataclasses import replace
-
     principal = session(TENANT, tags={"TENANT_ID": "acme"})
-    principal = replace(principal, role=replace(principal.role, tags=own))
+    principal = replace(principal, role=replace(principal.role, tags={"tenant_id": "globex"}))
     assert authorize(ask(principal)).allowed
     assert not authorize(ask(replace(principal, tags={}))).allowed
 
@@ -191,6 +187,84 @@ def test_what_a_bucket_policy_grants_depends_on_how_it_names_the_session(
 ) -> None:
     who = session(*([allow()] if identity else []), boundary=document(allow(boundary)) if boundary else None)
     assert authorize(ask(who), bucket({**allow(), "Principal": principal})).allowed is expected
+
+
+@pytest.mark.parametrize("everybody", ["*", {"AWS": "*"}, {"AWS": ["*"]}])
+def test_everybody_is_written_in_several_ways(everybody: Any) -> None:
+    assert authorize(ask(session()), bucket({**allow(), "Principal": everybody})).allowed
+    assert authorize(ask(session(allow("*"))), bucket({**deny(), "Principal": everybody})).outcome is (
+        Outcome.EXPLICIT_DENY
+    )
+
+
+def test_an_allow_with_not_principal_is_for_everybody_else() -> None:
+    policy = {"Effect": "Allow", "NotPrincipal": {"AWS": ROLE_ARN}, "Action": "s3:*", "Resource": "*"}
+    assert not authorize(ask(session()), bucket(policy)).allowed
+    assert authorize(ask(session(name="other")), bucket(policy)).allowed
+
+
+@pytest.mark.parametrize(
+    ("principal", "expected"), [({"AWS": ROLE_ARN}, False), ({"AWS": SESSION_ARN}, True), ({"AWS": ROOT_ARN}, False)]
+)
+def test_a_session_policy_limits_what_a_resource_grants_to_the_role_but_not_to_the_session(
+    principal: Any, expected: bool
+) -> None:
+    who = session(allow("*"), session_policies=(document(allow("kms:*")),))
+    assert authorize(ask(who), bucket({**allow(), "Principal": principal})).allowed is expected
+
+
+def test_one_of_several_session_policies_is_enough() -> None:
+    who = session(allow("*"), session_policies=(document(allow("kms:*")), document(allow("s3:*"))))
+    assert authorize(ask(who)).allowed
+    assert authorize(ask(replace(who, session_policies=()))).allowed
+
+
+def test_every_service_control_policy_must_allow() -> None:
+    narrow, wide = document(allow("kms:*"), source="narrow"), document(allow("*"), source="wide")
+    assert authorize(ask(session(allow("*"))), environment=Environment(service_control=(wide, wide))).allowed
+    decision = authorize(ask(session(allow("*"))), environment=Environment(service_control=(wide, narrow)))
+    assert "narrow" in decision.reason
+
+
+def test_a_variable_without_a_value_matches_nothing_and_spares_nothing() -> None:
+    prefix = "arn:aws:s3:::bucket/${aws:PrincipalTag/tenant_id}/*"
+    assert not authorize(ask(session(allow(resource=prefix)), resource="arn:aws:s3:::bucket//x")).allowed
+    fence = {"Effect": "Deny", "Action": "s3:*", "NotResource": prefix}
+    for tags, allowed in (({"tenant_id": "tenants"}, True), ({"tenant_id": "globex"}, False), ({}, False)):
+        assert authorize(ask(session(allow("*"), fence, tags=tags))).allowed is allowed
+
+
+def test_a_default_stands_in_for_a_missing_variable_only() -> None:
+    guest = allow(resource="arn:aws:s3:::bucket/${aws:PrincipalTag/tenant_id, 'guest'}/*")
+    for tags, name in (({}, "guest"), ({"tenant_id": "acme"}, "acme")):
+        who = session(guest, tags=tags)
+        assert authorize(ask(who, resource=f"arn:aws:s3:::bucket/{name}/x")).allowed
+        assert not authorize(ask(who, resource="arn:aws:s3:::bucket/other/x")).allowed
+
+
+def test_all_operators_and_keys_of_a_condition_must_hold() -> None:
+    condition = {
+        "StringEquals": {"aws:PrincipalTag/tenant_id": ["acme", "globex"], "s3:prefix": "a"},
+        "Bool": {"aws:SecureTransport": "true"},
+    }
+    who = session(allow("s3:*", Condition=condition), tags={"tenant_id": "globex"})
+    for prefix, secure, expected in (("a", "true", True), ("b", "true", False), ("a", "false", False)):
+        request = ask(who, **{"s3:prefix": prefix, "aws:SecureTransport": secure})
+        assert authorize(request).allowed is expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "grant", "expected"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_a_key_of_another_account_needs_its_policy_or_a_grant_and_an_identity(
+    policy: bool, grant: bool, expected: bool
+) -> None:
+    who = session(allow("kms:*"), account=OTHER)
+    theirs = {**allow("kms:Decrypt"), "Principal": {"AWS": OTHER}}
+    grants = (Grant("g", who.role.arn, frozenset({"Decrypt"})),) if grant else ()
+    resource = key(*([theirs] if policy else [ENABLE_IAM]), grants=grants)
+    assert authorize(ask(who, "kms:Decrypt", KEY), resource).allowed is expected
+    assert not authorize(ask(session(account=OTHER), "kms:Decrypt", KEY), resource).allowed
 
 
 @pytest.mark.parametrize(
@@ -317,7 +391,7 @@ def test_a_request_cannot_claim_what_follows_from_its_principal(key_name: str) -
         '{"Statement": [{"Effect": "Allow", "Action": "s3:*", "Principal": {"AWS": "arn:aws:iam::1:role/*"}}]}',
         '{"Statement": [{"Effect": "Allow", "Action": "s3:*", "Principal": "me"}]}',
         '{"Version": "2020-01-01", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}',
-        '{"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": {"StringIs": {"a": "b"}}}]}',
+        '{"Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": {"StringIs": {"a": "b"}}}]}',
     ],
 )
 def test_a_document_that_aws_would_refuse_is_refused(broken: str) -> None:
@@ -327,8 +401,6 @@ def test_a_document_that_aws_would_refuse_is_refused(broken: str) -> None:
 
 def test_documents_are_read_plain_percent_encoded_or_parsed() -> None:
     text = '{"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}'
-    from urllib.parse import quote
-
     parsed = {PolicyDocument.parse(each, "x") for each in (text, quote(text))}
     assert len(parsed) == 1
 

@@ -70,7 +70,7 @@ def test_a_transitive_tag_survives_a_chain_and_cannot_be_replaced() -> None:
         assert (refused.allowed, nothing) == (False, None)
     _, second = assume_role(second_role, first)
     assert second is not None
-    assert (dict(second.tags), second.transitive) == ({"tenant_id": "acme"}, {"tenant_id"})
+    assert (dict(second.tags), second.transitive) == ({"tenant_id": "acme"}, frozenset({"tenant_id"}))
     for tenant_id, expected in (("acme", True), ("globex", False)):
         request = Request(second, "s3:GetObject", f"arn:aws:s3:::b/{tenant_id}/x", ACCOUNT)
         assert authorize(request).allowed is expected
