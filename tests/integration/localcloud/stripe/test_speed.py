@@ -21,7 +21,7 @@ assert resources.__all__
 DAY = 86400
 DELIVERIES = 1500
 
-#: A receiver in a process of its own, so that its work isn't counted; it ends after so many deliveries.
+#: A receiver in a process of its own, so that its work isn't counted; it says when there were so many deliveries.
 RECEIVER = """
 import asyncio, sys
 
@@ -46,6 +46,7 @@ async def main():
     print(server.sockets[0].getsockname()[1], flush=True)
     await done.wait()
     print("done", flush=True)
+    await server.serve_forever()
 
 asyncio.run(main())
 """
