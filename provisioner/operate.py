@@ -109,6 +109,9 @@ class Operator:
         lease = await asyncio.to_thread(context.__enter__)
         try:
             log.debug("lease.taken", stack=stack_name, fencing=lease.number)
+            # Here and not with the next operation: there may be none, as after a crash at the end of a destroy.
+            async with self._pool.connection() as connection:
+                await operations.abandon(connection, stack_name, lease.number)
             yield Held(lease, stack_name)
         finally:
             await asyncio.to_thread(context.__exit__, None, None, None)

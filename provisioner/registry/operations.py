@@ -60,6 +60,15 @@ class StepRow:
     started_at: datetime | None = None
 
 
+async def abandon(connection: AsyncConnection, stack_name: str, fencing: int) -> list[int]:
+    """What earlier leases of the stack left running is interrupted; which operations those are."""
+    cursor = await connection.execute(_sql("abandon"), {"stack_name": stack_name, "fencing": fencing})
+    abandoned = [int(row[0]) for row in await cursor.fetchall()]
+    if abandoned:
+        await connection.execute(_sql("abandon_steps"), {"operation_ids": abandoned})
+    return abandoned
+
+
 async def begin(
     connection: AsyncConnection,
     *,
@@ -70,11 +79,7 @@ async def begin(
     fencing: int,
     holder: str,
 ) -> int:
-    """Returns the operation's id. Operations of the stack that an earlier lease left running become interrupted."""
-    cursor = await connection.execute(_sql("abandon"), {"stack_name": stack_name, "fencing": fencing})
-    abandoned = [row[0] for row in await cursor.fetchall()]
-    if abandoned:
-        await connection.execute(_sql("abandon_steps"), {"operation_ids": abandoned})
+    """Returns the operation's id."""
     cursor = await connection.execute(
         _sql("begin"),
         {
