@@ -102,8 +102,8 @@ def same(handler: Handler[Any], path: Path, old: Any, new: Any) -> bool:
     """Whether two values mean the same to the cloud. An unknown is the same as nothing."""
     if old is UNKNOWN or new is UNKNOWN:
         return False
-    if old == new and not has_unknown(new):
-        return isinstance(old, bool) == isinstance(new, bool)  # Python's 1 == True is no equality here
+    if _identical(old, new):
+        return True
     if isinstance(old, str) and isinstance(new, str) and _pattern(path) in handler.json_properties:
         return _same_json(old, new)
     if _scalar(old) and _scalar(new):
@@ -116,6 +116,15 @@ def same(handler: Handler[Any], path: Path, old: Any, new: Any) -> bool:
     if path and isinstance(old, Mapping) and isinstance(new, Mapping) and old.keys() == new.keys():
         return all(same(handler, (*path, key), old[key], new[key]) for key in old)
     return False
+
+
+def _identical(old: Any, new: Any) -> bool:
+    """Equality in which Python's 1 == True does not hold, at any depth, and an unknown equals nothing."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return old.keys() == new.keys() and all(_identical(old[key], new[key]) for key in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_identical, old, new))
+    return old is not UNKNOWN and old == new and isinstance(old, bool) == isinstance(new, bool)
 
 
 def _scalar(value: Any) -> bool:

@@ -45,8 +45,8 @@ def converge(server: Server, app: AppSchema) -> int:
     """Apply what is missing and repair what drifted; returns the version the schema is at."""
     chosen = migrations.select(migrations.load(app.directory), app.migrations, app.directory)
     with server.connect(app.database) as connection:
-        connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'".encode())
-        connection.execute("SET lock_timeout = '15min'")  # another update of the same schema is under way
+        # Another update of the same schema may be under way.
+        connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'; SET lock_timeout = '15min'".encode())
         connection.execute("SELECT pg_advisory_lock(hashtextextended('tenantry migrations ' || %s, 0))", (app.schema,))
         connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
         with connection.transaction():

@@ -6,6 +6,7 @@ forgotten, or made by hand, is out of reach instead of open.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -19,7 +20,7 @@ Grant = tuple[str, str, str]  #: kind (TABLE, SEQUENCE, FUNCTION, SCHEMA), name,
 _DML = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 _RELATIONS = """
-SELECT c.relname, c.relkind::text, EXISTS (SELECT FROM pg_attribute a
+SELECT c.relname, quote_ident(c.relname), c.relkind::text, EXISTS (SELECT FROM pg_attribute a
            WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped),
        EXISTS (SELECT FROM pg_options_to_table(c.reloptions)
                 WHERE option_name = 'security_invoker' AND option_value::bool)
@@ -54,8 +55,8 @@ def wanted(connection: Connection, schema: str, app: Registered | None) -> set[G
     """
     open_tables = {line.split(":", 1)[0].removeprefix("table ") for line in row_security.drift(connection, schema)}
     grants: set[Grant] = {("SCHEMA", _quoted(connection, schema), "USAGE")}
-    for name, kind, has_tenant, invoker in connection.execute(_RELATIONS, (schema,)).fetchall():
-        quoted = _quoted(connection, str(name))
+    for name, identifier, kind, has_tenant, invoker in connection.execute(_RELATIONS, (schema,)).fetchall():
+        quoted = str(identifier)
         if kind == "S":
             grants |= {("SEQUENCE", quoted, privilege) for privilege in ("SELECT", "USAGE")}
         elif kind == "v":
@@ -81,31 +82,36 @@ def converge(connection: Connection, schema: str, role: str, app: Registered | N
     """Grant ``role`` what it should have and revoke the rest; called as the owner, in a transaction."""
     connection.execute("SET LOCAL search_path = pg_catalog")
     have, want = actual(connection, schema, role), wanted(connection, schema, app)
-    for kind, name, privilege in sorted(have - want):
-        connection.execute(_statement("REVOKE", schema, kind, name, privilege, role))
-    for kind, name, privilege in sorted(want - have):
-        connection.execute(_statement("GRANT", schema, kind, name, privilege, role))
+    statements = [
+        *_statements("REVOKE", schema, have - want, role),
+        *_statements("GRANT", schema, want - have, role),
+    ]
+    if statements:
+        connection.execute(sql.SQL("; ").join(statements))
 
 
-def _statement(verb: str, schema: str, kind: str, name: str, privilege: str, role: str) -> sql.Composed:
-    """``name`` is quoted by PostgreSQL already."""
-    target: sql.Composable = sql.SQL(name)
-    columns = sql.SQL("")
-    if kind in ("TABLE", "SEQUENCE"):
-        target = sql.SQL("{}.{}").format(sql.Identifier(schema), target)
-    elif kind == "COLUMN":
-        table, _, column = name.partition(".")
-        target = sql.SQL("{}.{}").format(sql.Identifier(schema), sql.SQL(table))
-        columns = sql.SQL(f"({column})")
-    return sql.SQL("{} {}{} ON {} {} {} {}").format(
-        sql.SQL(verb),
-        sql.SQL(privilege),
-        columns,
-        sql.SQL("TABLE" if kind == "COLUMN" else kind),
-        target,
-        sql.SQL("TO" if verb == "GRANT" else "FROM"),
-        sql.Identifier(role),
-    )
+def _statements(verb: str, schema: str, privileges: set[Grant], role: str) -> Iterator[sql.Composed]:
+    """One statement a target. Names are quoted by PostgreSQL already, privileges are its words."""
+    by_target: dict[tuple[str, str], list[str]] = {}
+    for kind, name, privilege in sorted(privileges):
+        by_target.setdefault((kind, name), []).append(privilege)
+    for (kind, name), several in by_target.items():
+        target: sql.Composable = sql.SQL(name)
+        columns = ""
+        if kind in ("TABLE", "SEQUENCE"):
+            target = sql.SQL("{}.{}").format(sql.Identifier(schema), target)
+        elif kind == "COLUMN":
+            table, _, column = name.partition(".")
+            target = sql.SQL("{}.{}").format(sql.Identifier(schema), sql.SQL(table))
+            columns = f" ({column})"
+        yield sql.SQL("{} {} ON {} {} {} {}").format(
+            sql.SQL(verb),
+            sql.SQL(", ".join(privilege + columns for privilege in several)),
+            sql.SQL("TABLE" if kind == "COLUMN" else kind),
+            target,
+            sql.SQL("TO" if verb == "GRANT" else "FROM"),
+            sql.Identifier(role),
+        )
 
 
 def users(connection: Connection, schema: str, marker: str) -> list[str]:

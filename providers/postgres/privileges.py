@@ -40,13 +40,15 @@ def converge(server: Server, p: Privileges) -> None:
 
 def _converge_defaults(connection: Connection, p: Privileges) -> None:
     # The right of PUBLIC to execute new functions is a global default: only a global revocation takes it away.
-    connection.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC")
-    scope = sql.SQL("ALTER DEFAULT PRIVILEGES IN SCHEMA {}").format(sql.Identifier(p.schema))
-    role = sql.Identifier(p.role)
-    connection.execute(sql.SQL("{} REVOKE ALL ON TABLES FROM {}").format(scope, role))
-    connection.execute(sql.SQL("{} REVOKE ALL ON SEQUENCES FROM {}").format(scope, role))
-    connection.execute(sql.SQL("{} GRANT SELECT, USAGE ON SEQUENCES TO {}").format(scope, role))
-    connection.execute(sql.SQL("{} REVOKE ALL ON ROUTINES FROM {}").format(scope, role))
+    connection.execute(
+        sql.SQL(
+            "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC;"
+            " ALTER DEFAULT PRIVILEGES IN SCHEMA {0} REVOKE ALL ON TABLES FROM {1};"
+            " ALTER DEFAULT PRIVILEGES IN SCHEMA {0} REVOKE ALL ON SEQUENCES FROM {1};"
+            " ALTER DEFAULT PRIVILEGES IN SCHEMA {0} GRANT SELECT, USAGE ON SEQUENCES TO {1};"
+            " ALTER DEFAULT PRIVILEGES IN SCHEMA {0} REVOKE ALL ON ROUTINES FROM {1}"
+        ).format(sql.Identifier(p.schema), sql.Identifier(p.role))
+    )
 
 
 def _on_database(connection: Connection, p: Privileges) -> set[str]:

@@ -153,18 +153,17 @@ def pin(connection: Connection, schema: str, tenant_id: str) -> None:
     constraint = sql.Identifier(PIN)
     for name, has_default, present, right in _pins(connection, schema, tenant_id):
         table = sql.Identifier(schema, name)
+        changes = []
         if present and not right:
             connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(table, constraint))
         if not right:
-            connection.execute(
-                sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (tenant_id = {})").format(
-                    table, constraint, sql.Literal(tenant_id)
-                )
+            changes.append(
+                sql.SQL("ADD CONSTRAINT {} CHECK (tenant_id = {})").format(constraint, sql.Literal(tenant_id))
             )
         if not has_default:
-            connection.execute(
-                sql.SQL("ALTER TABLE {} ALTER COLUMN tenant_id SET DEFAULT {}").format(table, sql.Literal(tenant_id))
-            )
+            changes.append(sql.SQL("ALTER COLUMN tenant_id SET DEFAULT {}").format(sql.Literal(tenant_id)))
+        if changes:
+            connection.execute(sql.SQL("ALTER TABLE {} {}").format(table, sql.SQL(", ").join(changes)))
 
 
 def pin_drift(connection: Connection, schema: str, tenant_id: str) -> list[str]:
