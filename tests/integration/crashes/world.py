@@ -362,8 +362,8 @@ class World:
         assert not [row for row in operations if row["status"] == "running"], story
         numbers = [row["fencing"] for row in operations if row["stack_name"] == operations[-1]["stack_name"]]
         assert numbers == sorted(numbers)
-        query = "SELECT application_name AS name FROM pg_stat_activity WHERE starts_with(application_name, 'tenantry-lease/')"
-        held = {row["name"].removeprefix("tenantry-lease/") for row in self.rows(query)} & stacks
+        query = "SELECT split_part(application_name, 'tenantry-lease/', 2) AS stack FROM pg_stat_activity"
+        held = {row["stack"] for row in self.rows(query)} & stacks
         assert not held, f"leases held still: {held}"
 
     def assert_at_rest(self, tenant: str) -> None:
