@@ -124,7 +124,8 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             config = {key.rsplit(":", 1)[-1]: value for key, value in request.variables.items()}
 
         def run() -> provider_pb2.ConfigureResponse:
-            key = json.dumps({k: v for k, v in config.items() if k != "version"}, sort_keys=True)
+            known = {k: v for k, v in config.items() if k != "version"}
+            key = json.dumps(known, sort_keys=True, default=repr)  # a preview may not know all of it
             with self._lock:
                 if key not in self._clients:
                     self._clients[key] = self._provider.configure(decode_config(config))
