@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import procrastinate
 import psycopg
 import structlog
+from psycopg import sql
 
 from provisioner import jobs
 from provisioner.errors import TenantryError
@@ -80,6 +81,9 @@ class Housekeeping:
             await asyncio.sleep(self.sweep_every_s)
 
     async def _lead_on(self, connection: psycopg.AsyncConnection) -> None:
+        # A machine that vanishes in the middle of a sweep must not keep the lock for the two hours of the default.
+        for name, value in (("idle", 10), ("interval", 5), ("count", 3)):
+            await connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(f"tcp_keepalives_{name}"), value))
         pruned_at = 0.0
         while True:
             cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LEADER])

@@ -31,7 +31,7 @@ def test_a_stopped_worker_loses_the_tenant_and_later_changes_nothing(world: Worl
     world.subscribe(tenant, "silo")
     wait_until(lambda: world.running_steps(tenant, INSTANCE), lambda: f"RDS creates\n{world.tails()}")
     silent.signal(signal.SIGSTOP)
-    successor = world.worker()
+    successor = world.another()
     lease = "SELECT fencing FROM registry.lease WHERE stack_name = %s AND fencing > 1"
     wait_until(lambda: world.rows(lease, tenant), lambda: f"it is taken over\n{world.tails()}")
     assert successor.said("lease.evicted")

@@ -121,7 +121,8 @@ class Mortal:
         return [line for line in lines if line.get("event") == event]
 
     def tail(self, lines: int = 25) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        kept = [line for line in self.log.read_text(errors="replace").splitlines() if '"event": "step.' not in line]
+        return "\n".join(line[:400] for line in kept[-lines:])
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -221,10 +222,12 @@ class World:
         return self._workers[-1]
 
     def worker(self) -> Mortal:
-        """The one that works; another one if it died. One more is always being started, so that none is waited for."""
+        """The one that works; another one if it died."""
         working = [worker for worker in self._workers if worker.process.poll() is None and worker is not self._spare]
-        if working:
-            return working[-1]
+        return working[-1] if working else self.another()
+
+    def another(self) -> Mortal:
+        """One more that works. The next one is always being started, so that none is waited for."""
         successor = (self._spare or self.start()).go()
         self._spare = self.start()
         return successor
