@@ -14,7 +14,7 @@ from psycopg import sql
 from isolation import connections
 from isolation.attempts import Answer, Layer, Probe, answered, is_ok, is_one_of
 from isolation.subject import Subject
-from isolation.tables import Relation, Session, each_table, has_rows, names
+from isolation.tables import Relation, Session, above_row_security, each_table, has_rows, names
 from isolation.witness import Holdings
 from tenantry.session import TenantSession
 
@@ -104,6 +104,17 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
         is_ok,
     )
     yield _unprotected(attacker, own)
+    yield Probe(
+        "privileged-code",
+        Layer.DATABASE,
+        "looks in the catalogue for a function or view it may use that runs as a role above row-level security",
+        "none",
+        lambda: _above(attacker),
+        is_one_of("none"),
+        "runs tenantry.current_tenant(), whose owner is not above it",
+        lambda: _entered(attacker),
+        is_ok,
+    )
     yield from _writes(attacker, victim, own, theirs)
     yield from _roles(attacker, own, read_own, reads_own)
 
@@ -150,6 +161,18 @@ def _unprotected(attacker: Subject, own: Holdings) -> Probe:
         usable,
         is_ok,
     )
+
+
+def _above(attacker: Subject) -> Answer:
+    with attacker.session() as session:
+        found = above_row_security(session)
+    return Answer("open", ", ".join(found)) if found else Answer("none", "there is none")
+
+
+def _entered(attacker: Subject) -> Answer:
+    with attacker.session() as session:
+        row = session.execute("SELECT tenantry.current_tenant()").fetchone()
+    return Answer("ok" if row == (attacker.id,) else "another tenant", f"is {row[0] if row else 'nobody'}")
 
 
 def _writes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) -> Iterator[Probe]:

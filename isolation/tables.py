@@ -72,6 +72,27 @@ def relations(session: TenantSession, schema: str) -> list[Relation]:
     return found
 
 
+_ABOVE = """
+SELECT 'function ' || p.oid::regprocedure::text
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
+ WHERE p.prosecdef AND (r.rolsuper OR r.rolbypassrls) AND has_function_privilege(p.oid, 'EXECUTE')
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+ UNION ALL
+SELECT 'view ' || c.oid::regclass::text
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+ WHERE c.relkind = 'v' AND (r.rolsuper OR r.rolbypassrls) AND has_any_column_privilege(c.oid, 'SELECT')
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+   AND NOT coalesce((SELECT option_value::boolean FROM pg_options_to_table(c.reloptions)
+                      WHERE option_name = 'security_invoker'), false)
+ ORDER BY 1
+"""
+
+
+def above_row_security(session: TenantSession) -> list[str]:
+    """Functions and views that the login may use and that run as a role to which row-level security doesn't apply."""
+    return [str(name) for (name,) in session.execute(_ABOVE).fetchall()]
+
+
 def has_rows(session: TenantSession, relation: Relation, tenant_id: str) -> bool:
     """Whether the session sees a row of ``tenant_id`` in a relation that has them by tenant."""
     statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE tenant_id = %s)").format(relation.identifier)

@@ -29,6 +29,7 @@ SHARED_TABLE_ATTACKS = {
     "reset-all",
     "raw-select",
     "unprotected-table",
+    "privileged-code",
     "insert-for-another",
     "give-a-row-away",
     "delete-anothers",
@@ -260,6 +261,27 @@ IN_DATABASE: dict[str, tuple[Break, str, str, set[str]]] = {
         "acme",
         "globex",
         {"unprotected-table"},
+    ),
+    "a function that runs as a superuser": (
+        statements(
+            "acme",
+            "CREATE FUNCTION pool.projects() RETURNS bigint LANGUAGE sql SECURITY DEFINER"
+            " AS 'SELECT count(*) FROM pool.project'; GRANT EXECUTE ON FUNCTION pool.projects() TO {acme_login}",
+            "DROP FUNCTION pool.projects()",
+        ),
+        "acme",
+        "globex",
+        {"privileged-code"},
+    ),
+    "a view that runs as a superuser": (
+        statements(
+            "acme",
+            "CREATE VIEW pool.names AS SELECT name FROM pool.project; GRANT SELECT ON pool.names TO {acme_login}",
+            "DROP VIEW pool.names",
+        ),
+        "acme",
+        "globex",
+        {"privileged-code"},
     ),
     "a grant to another schema": (
         statements(
