@@ -60,10 +60,10 @@ def drop_if_unused(connection: Connection) -> None:
     lock(connection)
     for name in ("migration", "app_schema"):
         table = sql.Identifier(SCHEMA, name)
-        if (
-            table_exists(connection, name)
-            and not connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(table)).fetchone()
-        ):
+        if not table_exists(connection, name):
+            continue
+        # A row of no columns is an empty tuple, which is false: other schemas' bookkeeping hangs on `is None`.
+        if connection.execute(sql.SQL("SELECT FROM {} LIMIT 1").format(table)).fetchone() is None:
             connection.execute(sql.SQL("DROP TABLE {}").format(table))
     left = connection.execute(
         """

@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import psycopg
 import pytest
+from psycopg import sql
 
 from localcloud.postgres import Cluster, create_master
 from providers.base import Context, Properties, lifecycle
@@ -25,7 +26,7 @@ from providers.postgres.sessions import IDLE
 from tests.integration.conftest import Login
 
 REGION = "us-east-1"
-EXAMPLE = Path(__file__).parents[4] / "example" / "app_schema"
+EXAMPLE: Path = Path(__file__).parents[4] / "example" / "app_schema"
 PROVIDER = provider()
 
 
@@ -261,3 +262,40 @@ def shared_pool(postgres_server: Cluster, moto_server: str) -> Iterator[Pool]:
         IDLE.close()
     with postgres_server.admin() as admin:
         admin.execute(f"DROP OWNED BY {name}; DROP ROLE {name}".encode())
+
+
+@pytest.fixture(scope="module")
+def module_stack(postgres_server: Cluster, moto_server: str) -> Iterator[Stack]:
+    """A master of this module's own; what its tests leave on the server goes with it."""
+    name, password = f"master_{secrets.token_hex(6)}", secrets.token_hex(16)
+    with postgres_server.admin() as admin:
+        databases = {row[0] for row in admin.execute("SELECT datname FROM pg_database")}
+        create_master(admin, name, password)
+        roles = {row[0] for row in admin.execute("SELECT rolname FROM pg_roles")}
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            yield _stack(Login(postgres_server, name, password, "postgres"), moto_server, monkeypatch)
+            IDLE.close()
+        for (database,) in admin.execute("SELECT datname FROM pg_database").fetchall():
+            if database not in databases:
+                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)))
+        left = [row[0] for row in admin.execute("SELECT rolname FROM pg_roles") if row[0] not in roles]
+        for role in (*left, name):
+            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+@pytest.fixture(scope="module")
+def platform(module_stack: Stack) -> Iterator[Engine]:
+    """The engine of the stack `platform`, connected to a provider served on a port."""
+    with engine_of(module_stack, "platform") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def cell(platform: Engine) -> Cell:
+    """A database with a pool that the module's tests share: tenants and schemas have names of their own."""
+    return build_cell(platform)
+
+
+# At the end: the engine's module builds on this one.
+from tests.integration.providers.postgres.engine import Cell, Engine, build_cell, engine_of  # noqa: E402
