@@ -60,6 +60,12 @@ class Outcome(StrEnum):
     HANDED_BACK = "handed_back"  #: this worker is stopping, or lost the stack to another one
 
 
+class CustomerMissing(OperatorNeeded):
+    """Stripe does not know the tenant's customer: a key of another account would otherwise close every tenant."""
+
+    code = "customer_missing"
+
+
 class PlatformUnfinished(RetryLater):
     """The cell's first deployment has begun and not succeeded yet."""
 
@@ -167,6 +173,8 @@ class Reconciler:
         """
         if record.next_attempt_at is not None:
             return False
+        if not documents and record.failure is not None and record.failure.get("code") == CustomerMissing.code:
+            return False
         what = bought(record.tenant_id, documents, self.catalogue, expected_livemode=self.gateway.livemode)
         try:
             decision = decide(standing(record), what.require_readable(), self.catalogue, self.installation, now)
@@ -204,10 +212,14 @@ class Reconciler:
         return record, platform
 
     async def _documents(self, customer_id: str) -> list[dict[str, Any]]:
+        """A deleted customer still has its ended subscriptions; one that Stripe never had is no customer who left."""
         try:
             return await self.gateway.subscriptions_of(customer_id)
-        except NotFound:  # the customer was deleted
-            return []
+        except NotFound as missing:
+            raise CustomerMissing(
+                f"nothing was changed: Stripe has no customer {customer_id}: {missing.message}",
+                hint="check that TENANTRY_STRIPE_API_KEY is of the account and mode that the customer belongs to",
+            ) from None
 
     async def _platform(self, record: TenantRecord, platform: PlatformRecord | None) -> PlatformOutputs:
         outputs = None if platform is None else platform.platform_outputs

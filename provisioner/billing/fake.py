@@ -55,7 +55,8 @@ class FakeGateway:
         del self._subscriptions[subscription_id]
 
     def clear(self) -> None:
-        """Forget subscriptions and events."""
+        """Forget customers, subscriptions and events."""
+        self._customers.clear()
         self._subscriptions.clear()
         self._events.clear()
 

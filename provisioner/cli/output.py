@@ -94,9 +94,11 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             if kwargs.get("json_output"):
                 print_json({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
             else:
-                err.print(f"[red]error:[/red] {error.message}", soft_wrap=True)
+                from rich.markup import escape  # a message may quote what looks like markup
+
+                err.print(f"[red]error:[/red] {escape(error.message)}", soft_wrap=True)
                 if error.hint:
-                    err.print(f"[yellow]hint:[/yellow] {error.hint}", soft_wrap=True)
+                    err.print(f"[yellow]hint:[/yellow] {escape(error.hint)}", soft_wrap=True)
             raise typer.Exit(exit_code(error)) from error
         except KeyboardInterrupt:
             raise typer.Exit(130) from None

@@ -191,6 +191,21 @@ def test_an_unreadable_subscription_never_closes_a_tenant(play: Callable[[Scenar
     play(scenario)
 
 
+def test_a_key_of_another_account_closes_nobody(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: Service) -> None:
+        await sell(service)
+        service.gateway.clear()
+        assert await service.reconcile("acme") == "operator"
+        record = await service.tenant("acme")
+        assert (record.access, record.plan) == ("full", "starter")
+        assert record.failure is not None
+        assert record.failure["code"] == "customer_missing"
+        assert (await placed(service, "acme")).access == "full"
+        assert (await service.sweep.run()).queued == []
+
+    play(scenario)
+
+
 def test_an_event_waits_while_stripe_is_unreachable(play: Callable[[Scenario], None]) -> None:
     async def scenario(service: Service) -> None:
         service.gateway.unavailable = True
