@@ -76,9 +76,9 @@ class Cloud:
             yield process
 
     @contextmanager
-    def working(self) -> Iterator[psutil.Process]:
-        """`tenantry worker`; returns at once, and the platform is deployed when :func:`platform_stands` says so."""
-        with self.process("-m", "provisioner.cli", "worker", log="worker") as process:
+    def working(self, environ: dict[str, str] | None = None) -> Iterator[psutil.Process]:
+        """`tenantry worker`; it is not ready yet, and begins with the platform."""
+        with self.process("-m", "provisioner.cli", "worker", log="worker", environ=environ) as process:
             yield process
 
     def run(

@@ -1,4 +1,4 @@
-"""Sells plans on the local Stripe without its webhooks, which the benchmark sends itself to know when."""
+"""Sells plans on the local Stripe: without its webhooks, so that the benchmark sends them and knows when."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from provisioner.billing import catalogue as catalogues
 from provisioner.billing.storefront import Storefront
 from provisioner.cli.stripe_control import LocalControl
 
-NEVER = 10**9  #: deliveries that the local Stripe drops
+EVERY = 10**9  #: deliveries that the local Stripe drops
 
 
 class Sales:
-    def __init__(self, cloud: Cloud) -> None:
+    """``announced``: Stripe sends its webhooks itself."""
+
+    def __init__(self, cloud: Cloud, *, announced: bool = False) -> None:
         self._cloud = cloud
         key, base = cloud.settings["TENANTRY_STRIPE_API_KEY"], cloud.settings["TENANTRY_STRIPE_API_BASE"]
-        LocalControl(base, key).post("/_local/faults", {"drop_next": NEVER})
+        LocalControl(base, key).post("/_local/faults", {} if announced else {"drop_next": EVERY})
         self._front = Storefront(key, base, catalogues.load(REPOSITORY / "example" / "plans.toml"))
         self._front.seed()
 

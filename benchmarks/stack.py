@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import select
 import statistics
@@ -31,7 +32,7 @@ from benchmarks.sales import Sales
 from components.spec import PlatformOutputs, TenantSpec
 from components.tiers import Tier
 from localcloud.home import REPOSITORY
-from provisioner import app, materialise, stack_request
+from provisioner import app, logs, materialise, stack_request
 from provisioner.billing import catalogue as catalogues
 from provisioner.deployer import Deployer, StackRequest
 from provisioner.desired import Installation
@@ -62,13 +63,14 @@ class Timed:
 
 
 def measure(arguments: argparse.Namespace, result: Report) -> None:
+    logs.configure(level=logging.WARNING)
     with open_cloud(arguments.home) as cloud, clocked(cloud) as (timed, calls):
         os.environ.update(timed.environ)
         settings = load()
         sales = Sales(timed)
         try:
             with timed.serving(), timed.working() as worker:
-                platform = _platform(timed)
+                platform = wait_for_platform(timed)
                 rounds = 1 if arguments.quick else 5
                 _creations(timed, settings, platform, sales, calls, result, rounds)
                 _no_change(settings, result, times=20 if arguments.quick else 200)
@@ -100,7 +102,7 @@ def clocked(cloud: Cloud) -> Iterator[tuple[Cloud, Path]]:
         process.wait()
 
 
-def _platform(cloud: Cloud) -> PlatformOutputs:
+def wait_for_platform(cloud: Cloud) -> PlatformOutputs:
     progress("the platform's stack")
 
     def outputs() -> PlatformOutputs | None:
