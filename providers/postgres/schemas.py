@@ -31,6 +31,9 @@ def create(server: Server, database: str, name: str, owner: str, marker: str) ->
 def update(server: Server, database: str, name: str, owner: str, marker: str) -> None:
     with server.connect(database) as connection, connection.transaction():
         ensure_member(connection, owner)
+        present = _owner(connection, name)
+        if present is not None and present != owner:
+            ensure_member(connection, present)
         markers.write(connection, "SCHEMA", name, marker)
         _converge(connection, name, owner, marker)
 
