@@ -28,6 +28,7 @@ from provisioner.errors import LeaseLost, RetryLater
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 3.0
+_KILL_S = 5.0
 _EVICTION_S = 5.0  #: how long an ended session may take to let its lock go
 SILENCE_S = 12.0  #: a holder that wrote no heartbeat for so long has lost its lease to whoever asks for it
 _ACQUIRE = """
@@ -97,10 +98,21 @@ def kill_engine(pid: int, started: float) -> bool:
     for process in members:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    _, alive = psutil.wait_procs(members, timeout=5)
-    if alive:
-        log.warning("lease.engine_unkillable", pids=[process.pid for process in alive])
+    deadline = time.monotonic() + _KILL_S
+    while alive := [process for process in members if _lives(process)]:
+        if time.monotonic() > deadline:
+            log.warning("lease.engine_unkillable", pids=[process.pid for process in alive])
+            break
+        time.sleep(0.02)
     return len(members) > len(alive)
+
+
+def _lives(process: psutil.Process) -> bool:
+    """False as well for the remains that a stopped worker does not collect."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Lease:
