@@ -349,7 +349,7 @@ SELECT format('DROP %%s %%I.%%I CASCADE', CASE c.relkind WHEN 'v' THEN 'VIEW' WH
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND NOT EXISTS (
        SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('i', 'a')
-          AND d.refclassid = 'pg_class'::regclass)
+          AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid)  -- a partitioned table's on its own key
  UNION ALL
 SELECT format('DROP ROUTINE %%s CASCADE', p.oid::regprocedure)
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = %(schema)s

@@ -108,7 +108,7 @@ class Server:
                     ),
                 )
             except psycopg.OperationalError as error:
-                reason = _first_line(error)
+                reason = _one_line(error)
                 elapsed = time.monotonic() - started
                 refused = any(text in reason for text in _AUTHENTICATION_FAILED)
                 if "does not exist" in reason and f'database "{database}"' in reason:
@@ -147,9 +147,8 @@ class Server:
         return "|".join((os.environ.get("AWS_ENDPOINT_URL", ""), self.region, self.master_secret_arn))
 
 
-def _first_line(error: psycopg.Error) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _one_line(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()).removeprefix("connection failed: ") or type(error).__name__
 
 
 def _certificates() -> str:

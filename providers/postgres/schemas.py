@@ -96,6 +96,7 @@ def delete(server: Server, database: str, name: str, marker: str) -> None:
         owner = _owner(connection, name)
         assert owner is not None
         ensure_member(connection, owner)
+        connection.execute("SET lock_timeout = '1s'")
         deadline = time.monotonic() + DROP_DEADLINE
         while True:
             try:
