@@ -28,9 +28,9 @@ from provisioner.errors import LeaseLost, RetryLater
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 3.0
-_KILL_S = 5.0
-_EVICTION_S = 5.0  #: how long an ended session may take to let its lock go
 SILENCE_S = 12.0  #: a holder that wrote no heartbeat for so long has lost its lease to whoever asks for it
+_EVICTION_S = 5.0  # how long an ended session may take to let its lock go
+_KILL_S = 5.0  # how long a killed engine may take to end
 _ACQUIRE = """
 INSERT INTO registry.lease (stack_name, fencing, holder, host, pid)
 VALUES (%(stack_name)s, 1, %(holder)s, %(host)s, %(pid)s)
