@@ -232,6 +232,23 @@ def test_a_long_transaction_does_not_outlive_its_token(shared_pool: Pool) -> Non
         ("ALTER ROLE CURRENT_USER CONNECTION LIMIT -1", {"42501"}),
         ("ALTER DATABASE {database} SET row_security = off", {"42501"}),
         ("SELECT dblink_connect('')", {"42883"}),
+        ("COMMENT ON ROLE {owner} IS 'mine'", {"42501"}),
+        ("COMMENT ON SCHEMA pool IS 'mine'", {"42501"}),
+        ("ALTER TABLE project DROP CONSTRAINT project_pkey CASCADE", {"42501"}),
+        ("ALTER POLICY tenantry_tenant ON project USING (true)", {"42501"}),
+        ("ALTER VIEW open_task SET (security_invoker = false)", {"42501"}),
+        ("CREATE OR REPLACE VIEW open_task AS SELECT * FROM task", {"42501"}),
+        ("ANALYZE project; REINDEX TABLE project", {"42501"}),
+        ("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT ALL ON TABLES TO PUBLIC", {"42501"}),
+        ("ALTER ROLE CURRENT_USER SET app.current_tenant = 'globex'", {"42501"}),
+        ("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{master}'", {"42501"}),
+        ("COPY (SELECT * FROM tenantry.pool_key) TO STDOUT", {"42501"}),
+        ("COPY tenantry.pool_tenant FROM STDIN", {"42501"}),
+        ("DECLARE c CURSOR FOR SELECT * FROM tenantry.pool_key", {"42501"}),
+        ("SELECT query_to_xml('SELECT * FROM tenantry.pool_key', true, true, '')", {"42501"}),
+        ("SELECT * FROM pg_file_settings", {"42501"}),
+        ("SELECT * FROM pg_hba_file_rules", {"42501"}),
+        ("SELECT pg_current_logfile(), pg_ls_waldir()", {"42501"}),
     ],
 )
 def test_a_login_can_not_do_what_is_not_its_business(shared_pool: Pool, statement: str, sqlstates: set[str]) -> None:
@@ -458,3 +475,85 @@ def test_the_login_can_not_reach_other_databases(shared_pool: Pool) -> None:
             assert session.execute("SELECT current_database()").fetchone() == (shared_pool.database,)
     finally:
         stack.delete(stack.resources.pop("other"))
+
+
+def test_a_cursor_reads_for_the_tenant_that_is_entered_when_it_starts(shared_pool: Pool) -> None:
+    with shared_pool.session() as session, session.transaction():
+        enter(session, "acme", shared_pool.token("acme"))
+        session.execute("DECLARE early CURSOR FOR SELECT tenant_id FROM project")
+        session.execute("DECLARE late CURSOR FOR SELECT tenant_id FROM project")
+        assert session.execute("FETCH ALL FROM early").fetchall() == [("acme",)]
+        enter(session, "globex", shared_pool.token("globex"))
+        assert session.execute("FETCH ALL FROM late").fetchall() == [("globex",)]
+
+
+def test_a_held_cursor_keeps_what_it_read_until_the_session_is_discarded(shared_pool: Pool) -> None:
+    """It is a result like any that the application keeps: no token opens it, and no later tenant adds to it."""
+    with shared_pool.session() as session:
+        with session.transaction():
+            enter(session, "acme", shared_pool.token("acme"))
+            session.execute("DECLARE mine SCROLL CURSOR WITH HOLD FOR SELECT tenant_id FROM project")
+        with session.transaction():
+            enter(session, "globex", shared_pool.token("globex"))
+            assert session.execute("FETCH ALL FROM mine").fetchall() == [("acme",)]
+            assert session.execute("SELECT DISTINCT tenant_id FROM project").fetchall() == [("globex",)]
+        session.execute("DISCARD ALL")  # what a pool does between two borrowers
+        with pytest.raises(errors.InvalidCursorName):
+            session.execute("FETCH ALL FROM mine")
+
+
+def test_a_cursor_that_is_held_can_not_be_made_without_a_tenant(shared_pool: Pool) -> None:
+    with shared_pool.session() as session, pytest.raises(DENIED), session.transaction():
+        session.execute("DECLARE mine CURSOR WITH HOLD FOR SELECT tenant_id FROM project")
+
+
+def test_a_generic_plan_serves_each_tenant_its_own_rows(shared_pool: Pool) -> None:
+    with shared_pool.session() as session:
+        session.execute("SET plan_cache_mode = force_generic_plan")
+        session.execute("PREPARE mine (text) AS SELECT tenant_id FROM project WHERE name LIKE $1")
+        for tenant in ("acme", "globex", "acme"):
+            with session.transaction():
+                enter(session, tenant, shared_pool.token(tenant))
+                assert session.execute("EXECUTE mine ('%')").fetchall() == [(tenant,)]
+                other = sql.Literal("%of " + ("globex" if tenant == "acme" else "acme"))
+                assert session.execute(sql.SQL("EXECUTE mine ({})").format(other)).fetchall() == []
+
+
+@pytest.mark.parametrize("path", ["pg_temp, pool, pg_catalog", "pool, pg_catalog", "public, pool"])
+def test_no_search_path_diverts_the_policy(shared_pool: Pool, path: str) -> None:
+    with shared_pool.entered("acme") as session:
+        for shadow in (
+            "CREATE TEMP TABLE pool_tenant (tenant_id text, epoch bigint, access text)",
+            "CREATE TEMP TABLE pool_key (version text)",
+            "CREATE FUNCTION pg_temp.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT $1'",
+            "CREATE FUNCTION pool.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT $1'",
+            "CREATE OPERATOR pool.= (LEFTARG = text, RIGHTARG = text, FUNCTION = textne)",
+        ):
+            with pytest.raises(DENIED), session.transaction():
+                session.execute(shadow.encode())
+        session.execute(f"SET LOCAL search_path = {path}".encode())
+        assert session.execute("SELECT DISTINCT tenant_id FROM pool.project").fetchall() == [("acme",)]
+        session.execute("SELECT set_config('app.current_tenant', 'globex', true)")
+        with pytest.raises(DENIED), session.transaction():
+            session.execute("SELECT * FROM pool.project")
+
+
+def test_notifications_carry_no_token_and_no_row_of_their_own(shared_pool: Pool) -> None:
+    """Channels are the database's, not a tenant's: whoever notifies says it to all, and nothing else is heard."""
+    with shared_pool.session() as listener, shared_pool.entered("globex") as speaker:
+        listener.execute("LISTEN everything")
+        speaker.execute("INSERT INTO project (name) VALUES ('secret plan')")
+        speaker.execute("NOTIFY everything, 'said aloud'")
+        assert [note.payload for note in listener.notifies(timeout=0.05)] == [], "nothing before the commit"
+    with shared_pool.session() as listener:
+        assert listener.execute("SELECT * FROM pg_listening_channels()").fetchall() == []
+
+
+def test_large_objects_are_no_way_to_another_tenant(shared_pool: Pool) -> None:
+    """They have no tenant: what one session writes the same login may read, so nothing of Tenantry keeps rows there."""
+    with shared_pool.entered("acme") as session:
+        assert session.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() == (0,)
+        with pytest.raises(DENIED), session.transaction():
+            session.execute("SELECT lo_export(1, '/tmp/x')")
+        with pytest.raises(DENIED), session.transaction():
+            session.execute("SELECT * FROM pg_largeobject")
