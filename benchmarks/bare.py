@@ -1,6 +1,7 @@
 """The baseline of the intake: signature check, two INSERTs, COMMIT, in a bare loop on psycopg. No HTTP, no pool.
 
-Reads ``{"database_url", "secret", "template", "prefix", "count", "connections"}`` on stdin, prints ``{"seconds"}``.
+Reads ``{"database_url", "secret", "template", "prefix", "count", "connections", "rate"}`` on stdin and prints
+``{"seconds", "latencies"}``; with a ``rate`` (events a second) it is an open loop, as in :mod:`benchmarks.load`.
 Each connection has its own task, and sends as psycopg does by itself: BEGIN, INSERT, INSERT, COMMIT.
 """
 
@@ -12,6 +13,8 @@ import hmac
 import json
 import sys
 import time
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -37,9 +40,27 @@ def checked(body: bytes, header: str, secret: bytes) -> dict[str, Any]:
     return document
 
 
-async def store(connection: psycopg.AsyncConnection, work: list[tuple[bytes, str]], secret: bytes) -> None:
-    while work:
-        body, header = work.pop()
+@dataclass
+class Work:
+    deliveries: deque[tuple[bytes, str]]
+    rate: float | None
+    began: float = field(default_factory=time.perf_counter)
+    taken: int = 0
+    latencies: list[float] = field(default_factory=list)
+
+    async def next(self) -> tuple[bytes, str, float]:
+        """A delivery, and when it is due."""
+        delivery = self.deliveries.popleft()
+        due = time.perf_counter() if self.rate is None else self.began + self.taken / self.rate
+        self.taken += 1
+        if (wait := due - time.perf_counter()) > 0:
+            await asyncio.sleep(wait)
+        return *delivery, due
+
+
+async def store(connection: psycopg.AsyncConnection, work: Work, secret: bytes) -> None:
+    while work.deliveries:
+        body, header, due = await work.next()
         document = checked(body, header, secret)
         async with connection.transaction():
             await connection.execute(
@@ -55,22 +76,23 @@ async def store(connection: psycopg.AsyncConnection, work: list[tuple[bytes, str
                 ],
             )
             await connection.execute(JOB, [document["id"]])
+        work.latencies.append(time.perf_counter() - due)
 
 
 async def main() -> None:
     order = json.load(sys.stdin)
     bodies = [event(f"{order['prefix']}{number}", order["template"]) for number in range(order["count"])]
-    work = [(body, signature(body, order["secret"])) for body in bodies]
+    deliveries = deque((body, signature(body, order["secret"])) for body in bodies)
     connections = [
         await psycopg.AsyncConnection.connect(order["database_url"], autocommit=True)
         for _ in range(order["connections"])
     ]
-    began = time.perf_counter()
+    work = Work(deliveries, order.get("rate"))
     await asyncio.gather(*(store(connection, work, order["secret"].encode()) for connection in connections))
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - work.began
     for connection in connections:
         await connection.close()
-    json.dump({"seconds": seconds}, sys.stdout)
+    json.dump({"seconds": seconds, "latencies": work.latencies}, sys.stdout)
 
 
 if __name__ == "__main__":
