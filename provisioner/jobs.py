@@ -72,6 +72,11 @@ def _add_tasks(app: procrastinate.App, handlers: Handlers) -> None:
         except TenantryError as error:
             # Its operation has the details; tenants of the cell say that their platform is missing or outdated.
             log.error("platform.failed", cell=cell, code=error.code, message=error.message, hint=error.hint)
+        except Exception as error:
+            log.error("platform.unexpected", cell=cell, exc_info=error)
+            raise RetryLater(
+                f"unexpected: {type(error).__name__}", hint="the worker's log has the traceback"
+            ) from error
 
 
 async def take_over_stalled(app: procrastinate.App, *, silence_s: float) -> list[str]:

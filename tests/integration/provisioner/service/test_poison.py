@@ -10,9 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from procrastinate.jobs import Job
 
+from provisioner import jobs
 from provisioner.billing.fake import subscription_document
-from provisioner.errors import EngineFailed, LeaseLost
+from provisioner.errors import EngineFailed, LeaseLost, RetryLater
 from provisioner.registry import queue, tenants
 from provisioner.registry.queue import Priority
 from tests.integration.provisioner.service.harness import Service, open_service
@@ -135,6 +137,28 @@ def test_a_failure_under_a_lost_lease_changes_nothing(database: str, runner: asy
             assert record.next_attempt_at is not None  # somebody looks whether it was finished
 
     runner.run(check())
+
+
+def test_a_platform_that_breaks_the_program_is_tried_again(database: str, runner: asyncio.Runner) -> None:
+    class Broken:
+        async def converge(self, cell: str, reason: str) -> bool:
+            raise KeyError("outputs")
+
+    handlers = jobs.Handlers(inbox=None, reconciler=None, cells=Broken())  # type: ignore[arg-type]
+    task = jobs.make_app(database, handlers).tasks["reconcile_platform"]
+    with pytest.raises(RetryLater, match="KeyError") as raised:
+        runner.run(task.func(cell="default", reason="test"))
+    assert task.retry_strategy is not None
+    attempt = Job(
+        id=1,
+        queue="reconcile",
+        lock=None,
+        queueing_lock=None,
+        task_name="reconcile_platform",
+        task_kwargs={},
+        attempts=0,
+    )
+    assert task.get_retry_exception(raised.value, attempt) is not None
 
 
 async def fetch(service: Service) -> str | None:
