@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from provisioner.cli.output import JsonOption, out, print_columns, print_json, reports_errors
+from provisioner.cli.output import JsonOption, out, print_columns, print_json, reports_errors, styled
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -168,27 +169,30 @@ def explain(tenant_id: TenantArgument, json_output: JsonOption = False) -> None:
     if json_output:
         print_json(story)
         return
-    from rich.markup import escape
+    for line in _told(tenant_id, story):
+        print(line)
 
+
+def _told(tenant_id: str, story: dict[str, Any]) -> Iterator[str]:
     tenant = story["tenant"]
     state = tenant["shown_state"]
-    out.print(
-        f"[bold]{tenant_id}[/bold] is [{_COLOUR.get(state, 'default')}]{state}[/]"
+    yield (
+        f"{styled(tenant_id, 'bold')} is {styled(state, _COLOUR.get(state))}"
         f" (tier {tenant['tier'] or 'none yet'}, plan {tenant['plan'] or 'none'}, access {tenant['access']})"
     )
     for entry in story["timeline"]:
         at = entry["at"].astimezone(UTC)
-        colour = "red" if entry["kind"] == "failure" else "default"
-        out.print(f"{at:%Y-%m-%d %H:%M:%S}  {entry['kind']:<9} [{colour}]{escape(entry['summary'])}[/]", soft_wrap=True)
+        summary = styled(entry["summary"], "red" if entry["kind"] == "failure" else None)
+        yield f"{at:%Y-%m-%d %H:%M:%S}  {entry['kind']:<9} {summary}"
         for step in entry.get("operation", {}).get("steps", []):
             seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f} s"
-            mark = {"done": "[green]+[/]", "failed": "[red]x[/]"}.get(step["status"], "[cyan].[/]")
-            out.print(f"{'':21}{mark} {step['op']:<14} {step['type']} {step['name']} {seconds}", soft_wrap=True)
+            mark = {"done": styled("+", "green"), "failed": styled("x", "red")}.get(step["status"], styled(".", "cyan"))
+            yield f"{'':21}{mark} {step['op']:<14} {step['type']} {step['name']} {seconds}"
             if step["message"]:
-                out.print(f"{'':23}[red]{escape(step['message'])}[/]", soft_wrap=True)
+                yield f"{'':23}{styled(step['message'], 'red')}"
     for operation in story["running"]:
         age = (datetime.now(UTC) - operation["started_at"]).total_seconds()
-        out.print(f"running for {age:.0f} s: {operation['kind']} of stack {operation['stack_name']}")
+        yield f"running for {age:.0f} s: {operation['kind']} of stack {operation['stack_name']}"
     for event in story["events_open"]:
-        out.print(f"quarantined event {event['event_id']}: {escape(event['reason'])} {escape(event['hint'] or '')}")
-    out.print(f"[bold]next:[/bold] {escape(story['next'])}", soft_wrap=True)
+        yield f"quarantined event {event['event_id']}: {styled(event['reason'])} {styled(event['hint'] or '')}"
+    yield f"{styled('next:', 'bold')} {styled(story['next'])}"
