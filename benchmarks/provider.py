@@ -1,9 +1,9 @@
 """What the local AWS provider costs: a silo tenant through its gRPC interface, and its API calls by bare boto3.
 
-Both run on one moto server, in turns. The provider is a process of its own, as in the local cloud, and is asked for Check
-and Create of every resource, as by an engine. The baseline makes exactly the API calls that the provider makes, for
-another tenant. For comparison, only those of them are made that change something: without the look-ups by which the
-provider refuses what AWS would refuse.
+Both run on one moto server, in turns. The provider is a process of its own, as in the local cloud, and is asked for
+Check and Create of every resource, as by an engine. The baseline makes exactly the API calls that the provider makes,
+for another tenant. For comparison, only those of them are made that change something: without the look-ups by which
+the provider refuses what AWS would refuse.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from botocore.config import Config
 from pulumi.runtime import mocks
 
 from benchmarks.report import Report, Side, main, ratio
-from components.spec import Environment, PlatformOutputs
+from components.spec import Environment
 from components.tiers import Tier
 from localcloud.aws.client import Aws, configure
 from localcloud.aws.registry import aws_provider
-from providers.base.testing import ProviderClient, serving
+from providers.base import Properties
+from providers.base.testing import ProviderClient, Resource, serving
 from stacks import platform, tenant
 from tests.unit.components.recording import Cloud, platform_spec, run, tenant_spec
 
@@ -71,22 +72,20 @@ _SERVICE_OF = {"monitoring": "cloudwatch"}
 
 
 class Driven(mocks.Mocks):
-    """Creates the resources of a program through the provider, one after the other; ``seconds`` is the time it took."""
+    """Creates the resources of a program through the provider, one after the other, and keeps what it created."""
 
     def __init__(self, client: ProviderClient) -> None:
         self._client = client
         self._lock = threading.Lock()
-        self.seconds = 0.0
-        self.resources = 0
+        #: type, name and inputs as the program wrote them, and what came of them
+        self.resources: list[tuple[str, str, Properties, Resource]] = []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if not args.typ.startswith("aws:"):
             return Cloud().new_resource(args)
         with self._lock:
-            started = time.perf_counter()
             made = self._client.create(args.typ, args.name, args.inputs)
-            self.seconds += time.perf_counter() - started
-            self.resources += 1
+            self.resources.append((args.typ, args.name, args.inputs, made))
         return made.id, made.outputs
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
@@ -117,8 +116,22 @@ class Replay:
             except client.exceptions.ClientError as error:
                 answer = error.response
             seconds += time.perf_counter() - started
+            if ("Error" in answer) != ("Error" in call.answer):
+                raise RuntimeError(f"{call.operation} ended otherwise than it did for the provider: {answer}")
             _learn(call.answer, answer, known)
         return seconds
+
+
+def create_again(client: ProviderClient, recorded: Driven, renamed: dict[str, str]) -> float:
+    """Seconds that it takes to create the resources through the provider, under other names."""
+    known, seconds = dict(renamed), 0.0
+    for type_, name, inputs, before in recorded.resources:
+        translated = _translated(inputs, known)
+        started = time.perf_counter()
+        made = client.create(type_, name, translated)
+        seconds += time.perf_counter() - started
+        _learn({**before.outputs, "id": before.id}, {**made.outputs, "id": made.id}, known)
+    return seconds
 
 
 def _method(client: Any, operation: str) -> str:
@@ -137,7 +150,7 @@ def _translated(value: Any, known: dict[str, str]) -> Any:
     return value
 
 
-_IDENTIFIERS = re.compile(r"(?:[A-Z][A-Za-z]*)?(?:Id|Arn|ARN)s?")
+_IDENTIFIERS = re.compile(r"[A-Za-z]*(?:id|Id|ID|arn|Arn|ARN)s?")
 
 
 def _learn(old: Any, new: Any, known: dict[str, str], key: str = "") -> None:
@@ -166,23 +179,17 @@ def service(module: str, *arguments: str) -> Iterator[int]:
         process.stdout.close()
 
 
-def silo(client: ProviderClient, shared: PlatformOutputs, tenant_id: str) -> Driven:
-    """Create a silo tenant's resources through the provider."""
-    driven = Driven(client)
-    spec = tenant_spec(Tier.SILO, environment=Environment.DEVELOPMENT, tenant_id=tenant_id)
-    run(lambda: tenant.program(spec, shared), stack_name=spec.stack_name, cloud=driven)
-    return driven
-
-
-def record(endpoint: str, tenant_id: str) -> tuple[PlatformOutputs, list[Call]]:
-    """A platform, and the API calls that the provider makes for a silo tenant on it."""
+def record(endpoint: str, tenant_id: str) -> tuple[Driven, list[Call]]:
+    """The resources of a silo tenant's program, created on a platform of their own, and the API calls they took."""
     recorder = Recorder(configure(CONFIG, endpoint))
     with serving(aws_provider(endpoint), CONFIG) as client:
         spec = platform_spec(environment=Environment.DEVELOPMENT)
         shared = run(lambda: platform.program(spec), stack_name=spec.stack_name, cloud=Driven(client)).result
         recorder.calls.clear()
-        silo(client, shared, tenant_id)
-    return shared, recorder.calls
+        silo = tenant_spec(Tier.SILO, environment=Environment.DEVELOPMENT, tenant_id=tenant_id)
+        driven = Driven(client)
+        run(lambda: tenant.program(silo, shared), stack_name=silo.stack_name, cloud=driven)
+    return driven, recorder.calls
 
 
 def measure(arguments: argparse.Namespace, report: Report) -> None:
@@ -190,7 +197,7 @@ def measure(arguments: argparse.Namespace, report: Report) -> None:
     samples: dict[str, list[float]] = {"provider": [], "same calls": [], "calls that change": []}
     with service("localcloud.moto") as moto:
         endpoint, recorded = f"http://127.0.0.1:{moto}", "tenant-000-a"
-        shared, calls = record(endpoint, recorded)
+        resources, calls = record(endpoint, recorded)
         changing = [call for call in calls if not _READS.match(call.operation)]
         replay = Replay(endpoint)
         with service("localcloud.aws", "--endpoint", endpoint) as port:
@@ -198,16 +205,16 @@ def measure(arguments: argparse.Namespace, report: Report) -> None:
             client.configure(CONFIG)
             for number in range(1, rounds + 2):
                 name = f"tenant-{number:03d}"
-                driven = silo(client, shared, f"{name}-a")
+                provided = create_again(client, resources, {recorded: f"{name}-a"})
                 same = replay.run(calls, {recorded: f"{name}-b"})
                 fewer = replay.run(changing, {recorded: f"{name}-c"})
                 if number > 1:  # botocore and moto load code on first use
-                    for values, value in zip(samples.values(), (driven.seconds, same, fewer), strict=True):
+                    for values, value in zip(samples.values(), (provided, same, fewer), strict=True):
                         values.append(value * 1000)
             client.close()
     provider, baseline, fewest = (Side.of(name, values, "ms") for name, values in samples.items())
     report.bars.append(ratio("a silo tenant through the provider, against the same API calls", provider, baseline, BAR))
-    report.notes["AWS resources"] = driven.resources
+    report.notes["AWS resources"] = len(resources.resources)
     report.notes["API calls"] = f"{len(calls)}, {len(changing)} of them change something"
     report.notes["against the calls that change something alone"] = ratio("", provider, fewest, BAR).value
 

@@ -362,9 +362,9 @@ def _change_password(local: Servers, record: Record, changes: dict[str, Any]) ->
 
 def _require_parts(aws: Aws, inputs: Properties, operation: str) -> None:
     """The keys, security groups and parameter group that moto takes on trust."""
-    for name in ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId"):
-        if name in inputs:
-            usable_key(aws, inputs[name], operation)
+    names = ("kmsKeyId", "masterUserSecretKmsKeyId", "performanceInsightsKmsKeyId")
+    for key in dict.fromkeys(inputs[name] for name in names if name in inputs):
+        usable_key(aws, key, operation)
     groups = inputs.get("vpcSecurityGroupIds")
     if groups:
         _require_security_groups(aws, list(groups), operation)
