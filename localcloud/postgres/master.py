@@ -60,7 +60,9 @@ def set_password(connection: psycopg.Connection[Any], username: str, password: s
 
 def create_database(connection: psycopg.Connection[Any], name: str, owner: str) -> None:
     """Create database ``name`` owned by ``owner`` unless it exists. ``connection`` must be in autocommit mode."""
-    if connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:  # a row of no columns
+    if (
+        connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None
+    ):  # a row of no columns
         connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner)))
 
 
