@@ -240,6 +240,8 @@ class Servers:
         self._delete_from_api(record)
         if cluster is not None:
             cluster.destroy()
+        else:
+            Cluster.discard(self._home.clusters / record.name)
         self._drop_forgotten_snapshots()
         self.records.remove(record.name)
 

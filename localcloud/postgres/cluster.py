@@ -35,6 +35,7 @@ START_SECONDS = 60.0
 #: A fast stop writes a checkpoint; then the server is told to stop at once, then killed.
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.01
+_REMOVE_SECONDS = 10.0
 #: sockaddr_un's path without its closing NUL; the longest socket name in a directory is ``/.s.PGSQL.65535.lock``.
 _SOCKET_PATH_BYTES = 107
 _PORT_ATTEMPTS = 5
@@ -100,9 +101,15 @@ class Cluster:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(directory.parent / f".{directory.name}.create"):
             if not (directory / RECORD).exists():
-                shutil.rmtree(directory, ignore_errors=True)
+                cls.discard(directory)
                 _build(directory, authority, source, _new_record(port, settings or {}, force_ssl))
         return cls.load(directory, authority)
+
+    @staticmethod
+    def discard(directory: Path) -> None:
+        """Remove what a crash left of a cluster that was being made in ``directory``."""
+        for path in (*_partials(directory), directory):
+            _remove(path)
 
     @classmethod
     def load(cls, directory: Path, authority: Authority) -> Cluster:
@@ -186,7 +193,7 @@ class Cluster:
             processes.remove_shared_memory(self.data)
             if self.socket_directory.parent != self.directory:
                 shutil.rmtree(self.socket_directory, ignore_errors=True)
-            shutil.rmtree(self.directory)
+            self.discard(self.directory)
         (self.directory.parent / f".{self.directory.name}.create").unlink(missing_ok=True)
 
     def copy_data(self, destination: Path) -> None:
@@ -202,10 +209,12 @@ class Cluster:
                 parent.mkdir(mode=0o700)
                 if binaries.account().switch:
                     _admit(parent, binaries.account())
-            partial = destination.with_name(f".{destination.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            _copy(self.data, partial)
-            os.rename(partial, destination)
+            for left_over in _partials(destination):
+                _remove(left_over)
+            partial = _new_partial(destination)
+            _copy(self.data, partial / "data")
+            os.rename(partial / "data", destination)
+            partial.rmdir()
 
     @contextmanager
     def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
@@ -325,21 +334,49 @@ def _new_record(port: int | None, settings: Mapping[str, str], force_ssl: bool) 
 
 def _build(directory: Path, authority: Authority, source: Path | None, record: dict[str, Any]) -> None:
     runner = binaries.account()
-    directory.mkdir(mode=0o700)
-    if runner.switch:
-        _admit(directory, runner)
-    if not runner.traverses(directory):
+    partial = _new_partial(directory)
+    if not runner.traverses(partial):
         raise ClusterFailed(
-            f"the user {runner.name}, which runs PostgreSQL, can't enter {directory}",
+            f"the user {runner.name}, which runs PostgreSQL, can't enter {directory.parent}",
             hint="Choose a data directory that other users can pass through (TENANTRY_HOME)",
         )
-    _copy(source or template(), directory / "data")
-    (directory / "tls").mkdir(mode=0o700)
+    _copy(source or template(), partial / "data")
+    (partial / "tls").mkdir(mode=0o700)
     for name, content in zip(("server.crt", "server.key"), authority.issue(), strict=True):
-        write_file(directory / "tls" / name, content, 0o600)
-        _hand_over(directory / "tls" / name)
-    _hand_over(directory / "tls")
+        write_file(partial / "tls" / name, content, 0o600)
+        _hand_over(partial / "tls" / name)
+    _hand_over(partial / "tls")
+    os.rename(partial, directory)
     _write_record(directory, {**record, "socket_directory": str(_socket_directory(directory))})
+
+
+def _new_partial(path: Path) -> Path:
+    """An empty directory beside ``path`` for what is to be renamed to it. Nobody else writes to it: the copying
+    program of a process that was killed goes on for a while."""
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
+    runner = binaries.account()
+    if runner.switch:
+        _admit(partial, runner)
+    return partial
+
+
+def _partials(path: Path) -> list[Path]:
+    """What crashes left of making ``path``."""
+    if not path.parent.exists():
+        return []
+    return [found for found in path.parent.iterdir() if found.name.startswith(f".{path.name}.partial-")]
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory, even while the program of a killed process still copies into it: it fails and ends soon."""
+    deadline = time.monotonic() + _REMOVE_SECONDS
+    while path.exists():
+        try:
+            shutil.rmtree(path)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
 
 
 def _copy(source: Path, destination: Path) -> None:

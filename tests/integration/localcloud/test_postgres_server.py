@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -222,6 +223,25 @@ def test_a_half_made_cluster_is_made_again(home: Path, service_directory: Path) 
         assert cluster.is_ready()
     finally:
         cluster.destroy()
+
+
+def test_what_a_killed_process_still_copies_is_in_nobodys_way(home: Path, service_directory: Path) -> None:
+    """The program that copies outlives whoever was killed waiting for it, and goes on writing."""
+    directory = home / "copied"
+    left = directory.parent / f".{directory.name}.partial-before"
+    left.mkdir()
+    script = (
+        'n=0; while mkdir -p "$0/data/base" && : > "$0/data/base/$n"; do n=$((n + 1)); [ $n -lt 300 ] || exit; done'
+    )
+    copying = subprocess.Popen(["/bin/sh", "-c", script, str(left)])
+    cluster = Cluster.create(directory, authority=Authority.create(service_directory / "tls"))
+    try:
+        cluster.start()
+        assert cluster.is_ready()
+    finally:
+        copying.wait(30)
+        cluster.destroy()
+    assert [path.name for path in home.iterdir() if "copied" in path.name] == []
 
 
 def test_two_at_once_create_one_cluster(home: Path, service_directory: Path) -> None:
