@@ -8,8 +8,8 @@
     latency.json        delays that operations of the local AWS take
     tls/                certificate authority of the PostgreSQL servers
     logs/               one file a service
-    postgres/           PostgreSQL servers: control-plane, rds-<identifier>
-    rds/ snapshots/     records of RDS instances, and their final snapshots
+    postgres/           PostgreSQL servers: control-plane, rds-<identifier>-<random>; snapshots/ of RDS instances
+    rds/                records of RDS instances
     stripe.json ...     state of services that keep any
 """
 

@@ -87,8 +87,7 @@ class Servers:
     def modify(self, record: Record, identifier: str, settings: ServerSettings) -> None:
         """Apply settings, after a failed creation the creation as well."""
         status = CREATING if record.status == FAILED else MODIFYING
-        self._tell_api(identifier, status)
-        self.records.change(
+        changed = self.records.change(
             record.name,
             (AVAILABLE, FAILED),
             status=status,
@@ -96,6 +95,8 @@ class Servers:
             settings=settings.settings,
             force_ssl=settings.force_ssl,
         )
+        if changed is not None:
+            self._tell_api(identifier, status)
         self._work_on(record.name)
 
     def set_password(self, record: Record, password: str) -> None:
@@ -116,9 +117,6 @@ class Servers:
 
     def delete(self, record: Record, *, final_snapshot: str | None, keep_backups: bool) -> None:
         """Begin the deletion; an earlier one of the same instance goes on as it began."""
-        if final_snapshot is not None:
-            # What lies there belongs to a snapshot that the API doesn't have any more.
-            shutil.rmtree(self.snapshot(final_snapshot), ignore_errors=True)
         changed = self.records.change(
             record.name,
             (CREATING, AVAILABLE, MODIFYING, FAILED),
@@ -233,11 +231,14 @@ class Servers:
         cluster: Cluster | None = None
         with contextlib.suppress(FileNotFoundError):
             cluster = self.cluster(record)
-        if cluster is not None and record.final_snapshot is not None:
+        # Once the API has deleted the instance, it has the snapshot: a provider before this one copied the data.
+        exists = self._live_instances().get(record.identifier) == record.resource_id
+        if exists and cluster is not None and record.final_snapshot is not None:
             cluster.stop()
-            if not self.snapshot(record.final_snapshot).exists():
-                cluster.copy_data(self.snapshot(record.final_snapshot))
-        self._delete_from_api(record)
+            shutil.rmtree(self.snapshot(record.final_snapshot), ignore_errors=True)
+            cluster.copy_data(self.snapshot(record.final_snapshot))
+        if exists:
+            self._delete_from_api(record)
         if cluster is not None:
             cluster.destroy()
         else:
@@ -249,10 +250,9 @@ class Servers:
         arguments: dict[str, Any] = {"SkipFinalSnapshot": record.final_snapshot is None}
         if record.final_snapshot is not None:
             arguments["FinalDBSnapshotIdentifier"] = record.final_snapshot
-        if self._live_instances().get(record.identifier) == record.resource_id:
-            self._aws.client("rds").delete_db_instance(
-                DBInstanceIdentifier=record.identifier, DeleteAutomatedBackups=not record.keep_backups, **arguments
-            )
+        self._aws.client("rds").delete_db_instance(
+            DBInstanceIdentifier=record.identifier, DeleteAutomatedBackups=not record.keep_backups, **arguments
+        )
 
     def _drop_forgotten_snapshots(self) -> None:
         """Data of snapshots that were deleted through the API."""

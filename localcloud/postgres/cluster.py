@@ -38,7 +38,6 @@ _POLL_SECONDS = 0.01
 _REMOVE_SECONDS = 10.0
 #: sockaddr_un's path without its closing NUL; the longest socket name in a directory is ``/.s.PGSQL.65535.lock``.
 _SOCKET_PATH_BYTES = 107
-_PORT_ATTEMPTS = 5
 
 
 class ClusterFailed(OperatorNeeded):

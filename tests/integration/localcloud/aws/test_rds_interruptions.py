@@ -58,7 +58,9 @@ def test_a_cancelled_create_tells_what_exists_and_the_next_update_completes_it(i
 
 
 def test_a_cancelled_delete_goes_on_and_the_next_one_waits_for_it(instances: Instances) -> None:
-    made = instances.world.client.create(INSTANCE, "it", instance(instances.world))
+    snapshot = f"{instances.world.name}-final"
+    inputs = instance(instances.world, skipFinalSnapshot=False, finalSnapshotIdentifier=snapshot)
+    made = instances.world.client.create(INSTANCE, "it", inputs)
     with instances.slow("rds.delete"):
         engine = instances.connection()
         call = Call(lambda: engine.delete(made))
@@ -69,6 +71,7 @@ def test_a_cancelled_delete_goes_on_and_the_next_one_waits_for_it(instances: Ins
     instances.connection().delete(made)
     assert instances.traces() == []
     assert _status(instances) is None
+    assert [path.name for path in instances.home.snapshots.iterdir()] == [f"us-east-1.{snapshot}"]
 
 
 def test_a_cancelled_update_has_been_made(instances: Instances) -> None:
@@ -107,8 +110,8 @@ def test_two_creates_of_one_identifier_make_one_instance(instances: Instances) -
         _begin_create(instances, inputs)
         with pytest.raises(RpcFailed, match=f"DB instance {instances.world.name} already exists"):
             instances.connection().create(INSTANCE, "it", inputs)
-        assert len(instances.traces()) == 1
     instances.until_status("available")
+    assert len(instances.traces()) == 1
 
 
 def test_an_engine_that_died_in_a_create_finds_the_instance_by_its_identifier(instances: Instances) -> None:
