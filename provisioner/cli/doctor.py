@@ -26,12 +26,15 @@ def doctor(json_output: JsonOption = False) -> None:
     """Check this machine and this shell's environment. Exit code 3 when something must be fixed."""
     import os
     import sys
+    import warnings
 
     from localcloud.home import REPOSITORY, Home
     from provisioner import settings
     from provisioner.checks import environment, machine, run
     from provisioner.engine.scrubbing import Scrubber
 
+    # botocore silences it while it imports, for all threads at once: probes that import beside it see it or not.
+    warnings.filterwarnings("ignore", message="SOCKS support in urllib3")
     home = Home.default()
     checks = [
         *machine.checks(os.environ, home.root, REPOSITORY / "requirements.lock"),
