@@ -30,6 +30,8 @@ OnStart = Callable[[EngineProcess], None]
 _QUIET = ("--non-interactive", "--color=never", "--suppress-outputs", "--suppress-progress", "--suppress-permalink")
 #: `--event-log` exists only among the debugging commands; the Automation API sets both as well.
 _FOR_THE_EVENT_LOG = {"PULUMI_AUTOMATION_API": "true", "PULUMI_DEBUG_COMMANDS": "true"}
+#: An engine lives for seconds: collecting its garbage before there is much of it costs a tenth of the operation.
+_FOR_A_SHORT_LIFE = {"GOGC": "off", "GOMEMLIMIT": "512MiB"}
 
 
 class StackStore(Protocol):
@@ -267,7 +269,7 @@ class Deployer:
             )
 
     def _command_environment(self, request: StackRequest) -> dict[str, str]:
-        environment = {**self._environment, **request.environment, **_FOR_THE_EVENT_LOG}
+        environment = {**_FOR_A_SHORT_LIFE, **self._environment, **request.environment, **_FOR_THE_EVENT_LOG}
         url = environment.get("PULUMI_BACKEND_URL")
         if request.fence is not None and url:
             environment["PULUMI_BACKEND_URL"] = with_application_name(url, request.fence.application_name)
