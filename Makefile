@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 RUN := .venv/bin/python
-# More than two cores: tests wait for engines and servers. The long files are collected first, the short ones fill up.
+# More than two cores: tests wait for engines and servers.
 WORKERS ?= 4
 export PYTHONPATH := $(CURDIR)
 
@@ -24,19 +24,19 @@ demo-down: setup-python  ## stop everything that the demo left running, and its 
 	@bin/tenantry local down
 
 test: setup  ## every test but the soak tests
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not soak" $(PYTEST_ARGS)
 
 unit: setup-python  ## tests that need no service
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile tests/unit $(PYTEST_ARGS)
 
 integration: setup  ## real Postgres, moto server, Pulumi engine
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" tests/integration $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not soak" tests/integration $(PYTEST_ARGS)
 
 acceptance: setup  ## the product as a user starts it
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" tests/acceptance $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not soak" tests/acceptance $(PYTEST_ARGS)
 
 soak: setup  ## crashes at every point, long histories: tens of minutes
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m soak $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m soak $(PYTEST_ARGS)
 
 bench: setup  ## every benchmark, each against its baseline in the same run
 	$(RUN) -m benchmarks

@@ -142,7 +142,8 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 @contextmanager
 def serve(program: Program | None, handle: Callable[[str], None]) -> Iterator[str]:
     """Yields the address ``127.0.0.1:<port>``; every event that the engine sent has been handled on exit."""
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4), options=_GRPC_CHANNEL_OPTIONS)
+    threads = futures.ThreadPoolExecutor(max_workers=4)
+    server = grpc.server(threads, options=_GRPC_CHANNEL_OPTIONS)
     events = _Events(handle)
     events_pb2_grpc.add_EventsServicer_to_server(events, server)
     if program is not None:
@@ -154,3 +155,4 @@ def serve(program: Program | None, handle: Callable[[str], None]) -> Iterator[st
         events.drain()
     finally:
         server.stop(grace=None).wait()
+        threads.shutdown(wait=False)  # gRPC leaves that to the garbage collector, and the threads wait for it
