@@ -300,10 +300,14 @@ def _disown(server: Server, database: str, name: str) -> None:
             connection.execute(sql.SQL("REASSIGN OWNED BY {} TO CURRENT_USER").format(role))
             connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
     except (DatabaseGone, psycopg.errors.AdminShutdown):
-        # The database is being dropped beside us, which removes what the role had there.
+        # The database is being dropped beside us, which removes what the role had there. A forced drop ends the
+        # sessions first: the database is still listed until it commits.
+        deadline = time.monotonic() + SESSIONS_DEADLINE
         with server.connect() as connection:
-            if markers.exists(connection, "DATABASE", database):
-                raise
+            while markers.exists(connection, "DATABASE", database):
+                if time.monotonic() > deadline:
+                    raise
+                pause(0.05)
 
 
 def end_sessions(connection: Connection, name: str) -> None:
