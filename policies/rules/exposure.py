@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from policies.model import Properties, Rule, Severity
+from policies.model import Facts, Resource, Rule, Severity
 
 BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 WORLD = frozenset({"0.0.0.0/0", "::/0"})
 
 
-def _instance(properties: Properties) -> list[str]:
+def _instance(resource: Resource, facts: Facts) -> list[str]:
+    properties = resource.properties
     return ["the database instance has a public address"] if properties.get("publiclyAccessible") else []
 
 
-def _public_access_block(properties: Properties) -> list[str]:
+def _public_access_block(resource: Resource, facts: Facts) -> list[str]:
+    properties = resource.properties
     missing = [name for name in BLOCKS if not properties.get(name)]
     return [f"the bucket's public access block lacks {', '.join(missing)}"] if missing else []
 
 
-def _ingress_rule(properties: Properties) -> list[str]:
+def _ingress_rule(resource: Resource, facts: Facts) -> list[str]:
+    properties = resource.properties
     open_to = [properties[name] for name in ("cidrIpv4", "cidrIpv6") if properties.get(name) in WORLD]
     return [f"the security group lets in {', '.join(open_to)}"] if open_to else []
 
 
-def _security_group(properties: Properties) -> list[str]:
+def _security_group(resource: Resource, facts: Facts) -> list[str]:
+    properties = resource.properties
     found = []
     for rule in properties.get("ingress") or []:
         blocks = [*(rule.get("cidrBlocks") or []), *(rule.get("ipv6CidrBlocks") or [])]
@@ -30,11 +34,13 @@ def _security_group(properties: Properties) -> list[str]:
     return found
 
 
-def _subnet(properties: Properties) -> list[str]:
+def _subnet(resource: Resource, facts: Facts) -> list[str]:
+    properties = resource.properties
     return ["the subnet gives instances public addresses"] if properties.get("mapPublicIpOnLaunch") else []
 
 
-def _parameter_group(properties: Properties) -> list[str]:
+def _parameter_group(resource: Resource, facts: Facts) -> list[str]:
+    properties = resource.properties
     if not str(properties.get("family") or "").startswith("postgres"):
         return []
     parameters = {item.get("name"): str(item.get("value")) for item in properties.get("parameters") or []}
@@ -46,10 +52,10 @@ def _rule(id: str, title: str, remediation: str, token: str, check: object) -> R
     return Rule(
         id=id,
         title=title,
-        severity=Severity.MANDATORY,
+        severity=Severity.HIGH,
         remediation=remediation,
         types=frozenset({token}),
-        check=check,
+        resource=check,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.model import Properties, Rule, Severity
+from policies.model import Facts, Resource, Rule, Severity
 
 REQUIRED_TAGS = ("tenant_id", "tier", "plan", "managed-by", "installation", "environment", "cost-center")
 TAGGED_TYPES = frozenset(
@@ -18,7 +18,8 @@ TAGGED_TYPES = frozenset(
 )
 
 
-def _tags(properties: Properties) -> list[str]:
+def _tags(resource: Resource, facts: Facts) -> list[str]:
+    properties = resource.properties
     tags = {**(properties.get("tags") or {}), **(properties.get("tagsAll") or {})}
     missing = [name for name in REQUIRED_TAGS if not tags.get(name)]
     return [f"the tags {', '.join(missing)} are missing"] if missing else []
@@ -28,9 +29,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         id="ownership-tags",
         title="Every tenant resource says whose it is",
-        severity=Severity.MANDATORY,
+        severity=Severity.HIGH,
         remediation=f"Set the tags {', '.join(REQUIRED_TAGS)}",
         types=TAGGED_TYPES,
-        check=_tags,
+        resource=_tags,
     ),
 )

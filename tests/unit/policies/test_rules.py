@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from policies.model import Rule, violations
+from policies.configuration import Configuration
+from policies.evaluate import judge_resource
+from policies.model import Facts, Resource, Rule
 from policies.rules import RULES
 from policies.rules.ownership import REQUIRED_TAGS
 
@@ -51,6 +53,13 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ownership-tags", {"tags": TAGS}, {"tags": {**TAGS, "tenant_id": ""}}),
     ("ownership-tags", {"tags": {}, "tagsAll": TAGS}, {}),
 ]
+
+
+def violations(rule: Rule, token: str, properties: dict[str, Any]) -> list[str]:
+    if not rule.applies_to(token):
+        return []
+    resource = Resource(f"urn:pulumi:dev::shop::{token}::it", token, "it", properties)
+    return [each.text for each in judge_resource(rule, resource, Facts(), Configuration())]
 
 
 @pytest.mark.parametrize(("rule_id", "keeps", "breaks"), CASES)
