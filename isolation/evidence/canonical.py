@@ -41,7 +41,8 @@ def loads(content: bytes) -> dict[str, Any]:
         raise Malformed(f"it is not UTF-8: byte {error.start}") from None
     except json.JSONDecodeError as error:
         whole = len(content.decode("utf-8").rstrip())
-        where = "it ends too early" if error.pos >= whole else f"line {error.lineno}, column {error.colno}"
+        cut = error.pos >= whole or error.msg.startswith("Unterminated")
+        where = "it ends too early" if cut else f"line {error.lineno}, column {error.colno}"
         raise Malformed(f"it is not JSON: {error.msg}: {where}") from None
     except RecursionError:
         raise Malformed("it is nested too deeply") from None

@@ -41,6 +41,7 @@ class Circumstances:
     scope: Scope
     started_at: datetime
     ended_at: datetime
+    others: int = 0
     left_out: Sequence[LeftOut] = ()
     proof_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -58,6 +59,7 @@ def compose(circumstances: Circumstances, tenants: Iterable[TenantOutputs], atte
         started_at=circumstances.started_at,
         ended_at=circumstances.ended_at,
         tenants=[_tenant(each) for each in tenants],
+        others=circumstances.others,
         left_out=list(circumstances.left_out),
         assumptions=list(ASSUMPTIONS),
         attempts=records,
@@ -68,7 +70,8 @@ def compose(circumstances: Circumstances, tenants: Iterable[TenantOutputs], atte
 
 def record(attempt: Attempt) -> AttemptRecord:
     """``attempt`` as it goes into a document: what could steer a terminal, or end it, is replaced."""
-    values: dict[str, Any] = {name: _clean(value) for name, value in attempt.as_dict().items()}
+    values: dict[str, Any] = {"severity": "breach"}
+    values |= {name: _clean(value) for name, value in attempt.as_dict().items()}
     twin = {name: _clean(value) for name, value in values.pop("allow").items()}
     known = {name: values[name] for name in AttemptRecord.model_fields if name in values}
     return AttemptRecord(**known, allow=Twin(**{name: twin[name] for name in Twin.model_fields}))

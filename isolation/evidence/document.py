@@ -63,6 +63,7 @@ class Scope(Model):
 
     kind: ScopeKind
     tenants: Annotated[list[Name], Field(max_length=2, description="who was named; empty for all")]
+    cell: Name
     fast: bool = Field(description="only the subset that runs after every operation")
     trigger: Trigger
     operation_id: Number | None = Field(description="of the control plane, if an operation was the trigger")
@@ -127,7 +128,8 @@ class AttemptRecord(Model):
     """One attack. ``passed``: it was refused in the way expected, and its twin was allowed."""
 
     name: Name
-    layer: Name
+    layer: Name = Field(description="which kind of border; with `name` it identifies the attack, release after release")
+    severity: Name = Field(description="what a failure means: breach, wall (defence in depth) or leak")
     attacker: Name
     victim: Name
     tried: Text
@@ -175,7 +177,8 @@ class Document(Model):
     scope: Scope
     started_at: Instant
     ended_at: Instant
-    tenants: list[Tenant]
+    tenants: list[Tenant] = Field(description="who took part")
+    others: Number = Field(description="tenants of the cell that could take part; of many, a tenant attacks a few")
     left_out: list[LeftOut]
     assumptions: list[Text] = Field(description="what is trusted, and therefore not attacked")
     attempts: list[AttemptRecord]

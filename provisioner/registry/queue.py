@@ -54,6 +54,41 @@ async def defer_platform(connection: AsyncConnection, cell: str, *, reason: str)
     )
 
 
+async def defer_proof(connection: AsyncConnection, tenant_id: str, cell: str) -> None:
+    """Queue the fast proof of a tenant that was just changed, unless one waits: it will see this change as well."""
+    await connection.execute(
+        _sql("defer_proof"),
+        {
+            "tenant_id": tenant_id,
+            "cell": cell,
+            "subject": f"tenant:{tenant_id}",
+            "priority": int(Priority.EVENT),
+            "unless": ["todo"],
+        },
+    )
+
+
+async def defer_nightly_proof(connection: AsyncConnection, cell: str) -> None:
+    """Queue the proof of all tenants of a cell, unless one waits or runs."""
+    await connection.execute(
+        _sql("defer_proof"),
+        {
+            "tenant_id": None,
+            "cell": cell,
+            "subject": f"cell:{cell}",
+            "priority": int(Priority.SWEEP),
+            "unless": ["todo", "doing"],
+        },
+    )
+
+
+async def is_reconciling(connection: AsyncConnection) -> bool:
+    """Whether any tenant or platform waits for a worker, or is being changed."""
+    cursor = await connection.execute(_sql("is_reconciling"))
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
 async def is_busy(connection: AsyncConnection, tenant_id: str) -> bool:
     """Whether a reconcile of the tenant waits or runs."""
     cursor = await connection.execute(_sql("is_busy"), {"tenant_id": tenant_id})

@@ -151,6 +151,47 @@ CREATE TABLE IF NOT EXISTS registry.platform (
     updated_at  timestamptz NOT NULL DEFAULT now()
 );
 
+-- Public keys of this installation's evidence; former ones stay, so that what they signed can be verified.
+CREATE TABLE IF NOT EXISTS registry.evidence_key (
+    key_id        text PRIMARY KEY,         -- sha256:... of its DER
+    public_key    text NOT NULL,            -- PEM
+    first_used_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- One run of the proof of isolation, or why there was none.
+CREATE TABLE IF NOT EXISTS registry.proof (
+    proof_id     uuid PRIMARY KEY,
+    scope        text NOT NULL CHECK (scope IN ('tenant', 'pair', 'all')),
+    tenant_ids   text[] NOT NULL,           -- who was named; empty for all
+    cell         text NOT NULL,
+    fast         boolean NOT NULL,
+    trigger      text NOT NULL CHECK (trigger IN ('operator', 'operation', 'nightly')),
+    operation_id bigint,
+    status       text NOT NULL CHECK (status IN ('isolated', 'not_isolated', 'not_run')),
+    reason       text,                      -- why it did not run, or what failed
+    attempts     integer NOT NULL DEFAULT 0,
+    failed       integer NOT NULL DEFAULT 0,
+    started_at   timestamptz NOT NULL,
+    ended_at     timestamptz NOT NULL,
+    digest       text,
+    signature    text,
+    key_id       text REFERENCES registry.evidence_key,
+    document     bytea                      -- the file as it was signed: a jsonb would be other bytes
+);
+CREATE INDEX IF NOT EXISTS proof_ended ON registry.proof (ended_at);
+
+-- The last word on a tenant's isolation, by thoroughness.
+CREATE TABLE IF NOT EXISTS registry.tenant_proof (
+    tenant_id  text NOT NULL,
+    fast       boolean NOT NULL,
+    generation integer NOT NULL,
+    proof_id   uuid NOT NULL,
+    status     text NOT NULL CHECK (status IN ('isolated', 'not_isolated', 'not_run')),
+    reason     text,
+    at         timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, fast)
+);
+
 CREATE OR REPLACE FUNCTION registry.notify_placement() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('tenantry_placement', coalesce(NEW.tenant_id, OLD.tenant_id));

@@ -13,7 +13,7 @@ from isolation.evidence.compose import Circumstances, compose
 from isolation.evidence.document import Document, LeftOut, Product, Scope, ScopeKind, Trigger
 
 STARTED = datetime(2026, 11, 24, 2, 30, 0, 125, UTC)
-SCOPE = Scope(kind=ScopeKind.ALL, tenants=[], fast=False, trigger=Trigger.NIGHTLY, operation_id=None)
+SCOPE = Scope(kind=ScopeKind.ALL, tenants=[], cell="default", fast=False, trigger=Trigger.NIGHTLY, operation_id=None)
 
 
 def attempt(
@@ -74,6 +74,7 @@ def document(
         scope=scope,
         started_at=started_at,
         ended_at=started_at + timedelta(seconds=seconds),
+        others=max(1, len(tenants)) - 1,
         left_out=left_out,
         proof_id="6f1c2f3e-1111-4222-8333-444455556666",
     )
