@@ -15,6 +15,7 @@ import yaml
 from provisioner.deployer.command import EngineCommand, EngineProcess, Finished
 from provisioner.deployer.events import EventLog
 from provisioner.deployer.failures import classify, stack_is_missing
+from provisioner.deployer.gated import GatedPreview
 from provisioner.deployer.inline import serve
 from provisioner.deployer.types import Operation, OperationResult, StackRequest, StepEvent
 from provisioner.engine.environment import with_application_name
@@ -144,14 +145,16 @@ class Deployer:
             adopted: tuple[str, ...] = ()
             if operation is not Operation.PREVIEW and pending_operations(deployment):
                 adopted = self._recover(request, work_dir, environment, scrub, on_start)
-            log = EventLog(on_step, redact=scrub)
-            finished = self._run(operation, request, work_dir, environment, log, on_start, extra)
+            log, gated = EventLog(on_step, redact=scrub), _gated(operation, request, scrub)
+            finished = self._run(operation, request, work_dir, environment, log, on_start, extra, gated=gated)
             if finished.code != 0 and stack_is_missing(finished):
                 self._create_stack(request, work_dir, environment, scrub)
-                log = EventLog(on_step, redact=scrub)
-                finished = self._run(operation, request, work_dir, environment, log, on_start, extra)
+                log, gated = EventLog(on_step, redact=scrub), _gated(operation, request, scrub)
+                finished = self._run(operation, request, work_dir, environment, log, on_start, extra, gated=gated)
+            if gated is not None and gated.refusal is not None:
+                raise gated.refusal
             if finished.code != 0:
-                raise classify(request, finished, log, scrub)
+                raise classify(request, finished, log if gated is None or gated.passed else gated.log, scrub)
             if not log.summarised:
                 raise EngineFailed(
                     f"stack {request.stack_name}: the engine ended without a summary", hint="it is tried again"
@@ -179,15 +182,19 @@ class Deployer:
         on_start: OnStart | None,
         extra: Sequence[str],
         targets: Sequence[str] = (),
+        gated: GatedPreview | None = None,
     ) -> Finished:
         needs_program = operation in {Operation.UP, Operation.PREVIEW}
-        with serve(request.program if needs_program else None, log.handle) as address:
+        with serve(request.program if needs_program else None, log.handle, gated) as address:
             targets = targets or request.targets
             arguments = [
                 str(self._pulumi), operation.value, "--stack", request.stack_name, *_QUIET,
                 f"--event-log=tcp://{address}", f"--parallel={self._parallel}", "--skip-plugin-pre-install",
             ]  # fmt: skip
-            if operation is not Operation.PREVIEW:
+            if gated is not None:
+                # Strict: the update fails at the first step that its own preview has not shown.
+                arguments += ["--yes", "--strict"]
+            elif operation is not Operation.PREVIEW:
                 arguments += ["--yes", "--skip-preview"]
             if needs_program:
                 arguments += [f"--client={address}", "--exec-kind=auto.inline"]
@@ -282,6 +289,12 @@ class Deployer:
         (work_dir / "Pulumi.yaml").write_text(yaml.safe_dump(project))
         stack = stack_settings(request.config, request.secrets_provider, deployment.get("secrets_providers"))
         (work_dir / f"Pulumi.{request.stack_name}.yaml").write_text(yaml.safe_dump(stack))
+
+
+def _gated(operation: Operation, request: StackRequest, scrub: Scrubber) -> GatedPreview | None:
+    if request.gate is None or operation is not Operation.UP:
+        return None
+    return GatedPreview(request.stack_name, request.gate, redact=scrub)
 
 
 def stack_settings(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provisioner.deployer.types import Happening, ResourceStep, StepEvent
+from provisioner.deployer.urns import split_urn
 
 #: Colour directives of Pulumi's own markup and of terminals.
 _MARKUP = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
@@ -37,12 +38,6 @@ def redacted(value: Any) -> Any:
 
 def plain(text: str) -> str:
     return _MARKUP.sub("", text).strip()
-
-
-def split_urn(urn: str) -> tuple[str, str]:
-    """``urn:pulumi:stack::project::parent$type::name`` to ``(type, name)``; a name may contain ``::``."""
-    parts = urn.split("::", 3)
-    return (parts[2].rsplit("$", 1)[-1], parts[3]) if len(parts) == 4 else ("", urn)
 
 
 class EventLog:

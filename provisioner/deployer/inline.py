@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import pulumi
@@ -28,17 +28,33 @@ from pulumi.runtime.proto import events_pb2_grpc, language_pb2, language_pb2_grp
 from provisioner.deployer.types import Program
 
 
+class Preview(Protocol):
+    """What listens to the preview with which an update begins, and lets the update begin or not."""
+
+    def listen(self) -> None:
+        """Called in the program's thread before it runs."""
+
+    def handle(self, event: str) -> None: ...
+
+    def decide(self) -> str | None:
+        """Called when the preview has ended; a text keeps the update from changing anything, and is its error."""
+
+
 class _Events(events_pb2_grpc.EventsServicer):
-    def __init__(self, handle: Callable[[str], None]) -> None:
+    """An update that is previewed first sends two streams, one after the other."""
+
+    def __init__(self, handle: Callable[[str], None], preview: Preview | None) -> None:
+        self._handlers = [] if preview is None else [preview.handle]
         self._handle = handle
         self._ended = threading.Event()
         self._ended.set()
 
     def StreamEvents(self, request_iterator: Iterator[Any], context: grpc.ServicerContext) -> empty_pb2.Empty:
         self._ended.clear()
+        handle = self._handlers.pop(0) if self._handlers else self._handle
         try:
             for request in request_iterator:
-                self._handle(request.event)
+                handle(request.event)
         except grpc.RpcError:  # the engine was killed
             pass
         finally:
@@ -51,10 +67,11 @@ class _Events(events_pb2_grpc.EventsServicer):
 
 
 class _Language(language_pb2_grpc.LanguageRuntimeServicer):
-    """Runs ``program`` when the engine asks for it."""
+    """Runs ``program`` when the engine asks for it: in a preview, and in the update that ``preview`` lets begin."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, preview: Preview | None) -> None:
         self._program = program
+        self._preview = preview
 
     def Handshake(self, request: Any, context: Any) -> language_pb2.LanguageHandshakeResponse:
         return language_pb2.LanguageHandshakeResponse()
@@ -72,6 +89,11 @@ class _Language(language_pb2_grpc.LanguageRuntimeServicer):
         return language_pb2.GetRequiredPackagesResponse()
 
     def Run(self, request: Any, context: Any) -> language_pb2.RunResponse:
+        if self._preview is not None and not request.dryRun:
+            # The program has registered nothing yet, and the engine deletes nothing before it has run.
+            refused = self._preview.decide()
+            if refused is not None:
+                return language_pb2.RunResponse(error=refused)
         # The SDK keeps its settings in context variables: this operation's die with the copy.
         error = contextvars.copy_context().run(self._run, request)
         return language_pb2.RunResponse(error=error or "")
@@ -88,6 +110,8 @@ class _Language(language_pb2_grpc.LanguageRuntimeServicer):
         )
         if request.config:
             set_all_config(dict(request.config), list(request.configSecretKeys) or None)
+        if self._preview is not None and request.dryRun:
+            self._preview.listen()
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tasks that fail with the update are no news
         loop = asyncio.new_event_loop()
         loop.set_default_executor(futures.ThreadPoolExecutor(max(request.parallel, 1) * 4))
@@ -140,14 +164,17 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @contextmanager
-def serve(program: Program | None, handle: Callable[[str], None]) -> Iterator[str]:
-    """Yields the address ``127.0.0.1:<port>``; every event that the engine sent has been handled on exit."""
+def serve(program: Program | None, handle: Callable[[str], None], preview: Preview | None = None) -> Iterator[str]:
+    """Yields the address ``127.0.0.1:<port>``; every event that the engine sent has been handled on exit.
+
+    ``preview``: for an update that is previewed first, in the same command.
+    """
     threads = futures.ThreadPoolExecutor(max_workers=4)
     server = grpc.server(threads, options=_GRPC_CHANNEL_OPTIONS)
-    events = _Events(handle)
+    events = _Events(handle, preview)
     events_pb2_grpc.add_EventsServicer_to_server(events, server)
     if program is not None:
-        language_pb2_grpc.add_LanguageRuntimeServicer_to_server(_Language(program), server)
+        language_pb2_grpc.add_LanguageRuntimeServicer_to_server(_Language(program, preview), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from provisioner.deployer.plan import Gate
 from provisioner.engine.stack_locks import EngineOwner
 
 #: An inline Pulumi program: registers resources and exports outputs; may be a coroutine function.
@@ -56,6 +57,8 @@ class StackRequest:
     #: Read every resource from the cloud before updating.
     refresh: bool = False
     message: str = ""
+    #: Asked with what the preview shows before ``up`` changes anything; None: there is no preview.
+    gate: Gate | None = None
 
 
 class Happening(StrEnum):
