@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+from localcloud import quotas
+
 #: Services that are loaded before the first request: each costs up to a second, then.
 WARM = ("sts", "kms", "s3", "iam", "secretsmanager", "logs", "monitoring", "sns", "sqs", "tagging")
 #: These take as long as all others together: they are loaded right after the server is ready.
@@ -43,10 +45,8 @@ def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None) ->
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
     def create_app(backend: Any) -> Any:
-        if backend == "rds":
-            _real_addresses()
-        if backend == "s3":
-            _unjudged_bucket_policies()
+        for adapt in _ADAPTED.get(backend, ()):
+            adapt()
         return create_backend_app(backend)
 
     moto = DomainDispatcherApplication(create_app)
@@ -106,17 +106,27 @@ def _unjudged_bucket_policies() -> None:
     replaced.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
 
 
+#: What moto's services are taught before they are loaded.
+_ADAPTED: dict[str, tuple[Callable[[], None], ...]] = {
+    "rds": (_real_addresses, quotas.serve_rds_attributes),
+    "s3": (_unjudged_bucket_policies,),
+    "iam": (quotas.serve_iam_summary,),
+    "servicequotas": (quotas.serve_service_quotas,),
+}
+
+
 def _application(moto: Any) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
         if path == READY_PATH:
             start_response("204 No Content", [("Content-Length", "0")])
             return []
-        if path != STATUS_PATH:
+        setter = _SETTERS.get(str(path))
+        if setter is None:
             answer: Iterable[bytes] = moto(environ, start_response)
             return answer
         length = int(environ.get("CONTENT_LENGTH") or 0)
-        found = _set_status(json.loads(environ["wsgi.input"].read(length)))
+        found = setter(json.loads(environ["wsgi.input"].read(length)))
         start_response("204 No Content" if found else "404 Not Found", [("Content-Length", "0")])
         return []
 
@@ -131,6 +141,13 @@ def _set_status(wanted: dict[str, str]) -> bool:
         backend.databases[wanted["identifier"]].status = wanted["status"]
         return True
     return False
+
+
+#: What a ``POST`` of JSON sets beside AWS's API; 404 when there is nothing of that name.
+_SETTERS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    STATUS_PATH: _set_status,
+    quotas.QUOTA_PATH: quotas.set_value,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
