@@ -84,6 +84,17 @@ class Settings(BaseSettings):
         description="where Pulumi's state is: the control plane's database, under postgres://; that is the default",
     )
     sweep_interval_s: int = Field(60, ge=1, description="seconds between two sweeps over all tenants")
+    evidence_key: str | None = Field(
+        None,
+        description="Ed25519 key that signs evidence: a PEM file, or the ARN of a Secrets Manager secret that holds one; "
+        "a laptop (development) makes its own",
+    )
+    evidence_days: int = Field(
+        400, ge=1, description="days that evidence is kept: a year's audit looks back; passed fast proofs 30 at most"
+    )
+    proof_time: str = Field(
+        "02:30", pattern=r"^(([01]\d|2[0-3]):[0-5]\d|never)$", description="when every tenant is proved nightly, UTC"
+    )
     shutdown_grace_s: float = Field(20, ge=0, description="seconds a running operation gets to finish on SIGTERM")
 
     @field_validator(
