@@ -20,6 +20,21 @@ class Layer(StrEnum):
     IAM = "iam"  #: sessions, roles and secrets: evaluated over the documents read back from the cloud
     FILES = "files"  #: objects and the keys that encrypt them; evaluated likewise, names tried for real
     API = "api"  #: the SDK and the broker
+    NETWORK = "network"  #: who reaches whose database, by the security groups read back from the cloud
+
+
+class Severity(StrEnum):
+    """What it means when an attempt did not end as it should."""
+
+    BREACH = "breach"  #: another tenant's data is read or changed
+    WALL = "wall"  #: one of several walls is down: the others still hold (defence in depth)
+    LEAK = "leak"  #: that something exists, or how much of it, becomes known; no content
+
+
+#: attackers that are no tenant; no tenant id has a space in it
+OUTSIDER = "an outsider"  #: nobody's credentials, or another account's
+INSIDER = "another principal"  #: of the account, that IAM allows everything and that is no broker
+INSPECTOR = "the catalogue"  #: nobody attacks: what stands is compared with what must stand
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,10 @@ class Allow:
 class Attempt:
     """One attack of one tenant on another, with its permitted twin.
 
-    ``tried`` is one sentence, ``expected`` what must come of it, ``actual`` what did. ``decided_by`` names the policy
-    statement or the SQLSTATE that decided. ``refused``: the attack came to nothing, and in the way expected.
+    ``name`` and ``layer`` identify the attack, release after release. ``attacker`` is a tenant's id, ``OUTSIDER``,
+    ``INSIDER`` or ``INSPECTOR``; ``victim`` a tenant's id or the name of what tenants share. ``tried`` is one
+    sentence, ``expected`` what must come of it, ``actual`` what did. ``decided_by`` names the policy statement or the
+    SQLSTATE that decided. ``refused``: the attack came to nothing, and in the way expected.
     """
 
     name: str
@@ -65,6 +82,12 @@ class Attempt:
     decided_by: str
     refused: bool
     allow: Allow
+    severity: Severity = Severity.BREACH
+
+    @property
+    def id(self) -> str:
+        """``database/forged-tenant``: the same for every pair."""
+        return f"{self.layer.value}/{self.name}"
 
     @property
     def passed(self) -> bool:
@@ -72,8 +95,9 @@ class Attempt:
         return self.refused and self.allow.passed
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: every field, and ``passed``."""
-        return {**asdict(self), "layer": self.layer.value, "passed": self.passed}
+        """For JSON: every field, ``id`` and ``passed``."""
+        plain = {"layer": self.layer.value, "severity": self.severity.value}
+        return {"id": self.id, **asdict(self), **plain, "passed": self.passed}
 
 
 @dataclass(frozen=True)
@@ -81,6 +105,7 @@ class Probe:
     """A question that can be asked of another tenant's and of one's own.
 
     ``refused`` judges the answer to ``attack``, ``granted`` that to ``own``. Both may raise: that is an answer too.
+    ``by``: who attacks, where that is not the tenant. ``fast``: also tried after every operation, not only at night.
     """
 
     name: str
@@ -92,6 +117,9 @@ class Probe:
     own_tried: str
     own: Callable[[], Answer]
     granted: Callable[[Answer], bool]
+    severity: Severity = Severity.BREACH
+    by: str | None = None
+    fast: bool = False
 
     def run(self, attacker: str, victim: str) -> Attempt:
         """Ask both. Never raises."""
@@ -99,7 +127,7 @@ class Probe:
         return Attempt(
             name=self.name,
             layer=self.layer,
-            attacker=attacker,
+            attacker=self.by or attacker,
             victim=victim,
             tried=self.tried,
             expected=self.expected,
@@ -107,6 +135,7 @@ class Probe:
             decided_by=attack.by or attack.code,
             refused=self.refused(attack),
             allow=Allow(self.own_tried, str(own), own.by or own.code, self.granted(own)),
+            severity=self.severity,
         )
 
 

@@ -47,10 +47,13 @@ class Broker:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return self._client.post(DATABASE, json=body, headers=headers)
 
+    def close(self) -> None:
+        self._client.close()
+
     def __enter__(self) -> Broker:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self.close()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from isolation.attempts import Answer
-from isolation.subject import Subject
+
+if TYPE_CHECKING:
+    from isolation.subject import Subject
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -19,25 +22,62 @@ _REFUSALS = (
     ("not permitted to log in", "28000"),
     ("no pg_hba.conf entry", "28000"),
     ("no such user", "28000"),
+    ("SSL required", "28000"),
+    ("no password supplied", "28P01"),
+    ("does not exist", "28000"),
     ("permission denied for database", "42501"),
     ("permission denied for schema", "42501"),
 )
 REFUSED = ("28P01", "28000", "42501")
 
 
+class Logins:
+    """One connection a login for a whole proof, as its password opens it; handed out as if it were new."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[object, ...], Connection] = {}
+
+    @contextlib.contextmanager
+    def own(self, subject: Subject) -> Iterator[Connection]:
+        """The tenant's database with the tenant's login, and nothing entered. Not to be used twice at a time."""
+        key = (*subject.database, subject.outputs.login)
+        connection = self._open.pop(key, None) or self.connect(subject)
+        with contextlib.ExitStack() as broken:
+            broken.callback(connection.close)
+            yield connection
+            if connection.closed or connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                return
+            connection.execute("DISCARD ALL")
+            self._open[key] = connection
+            broken.pop_all()
+
+    def connect(self, subject: Subject) -> Connection:
+        issued = subject.broker.credentials(subject.id)
+        return _connect(subject, subject, issued.username, issued.password)
+
+    def close(self) -> None:
+        for connection in self._open.values():
+            connection.close()
+        self._open.clear()
+
+
 @contextlib.contextmanager
 def open_own(subject: Subject) -> Iterator[Connection]:
-    """The tenant's database with the tenant's login, and nothing entered."""
-    issued = subject.broker.credentials(subject.id)
-    with _open(subject, subject, issued.username, issued.password) as connection:
+    """``Logins.own`` of the proof that ``subject`` is in."""
+    with subject.logins.own(subject) as connection:
         yield connection
 
 
 def knock(subject: Subject, at: Subject, *, username: str | None = None) -> Answer:
     """Log in at another tenant's database with the subject's password, as its own login or as ``username``."""
     issued = subject.broker.credentials(subject.id)
+    return attempt_login(subject, at, username or issued.username, issued.password)
+
+
+def attempt_login(subject: Subject, at: Subject, username: str, password: str, **parameters: str) -> Answer:
+    """Log in at the database of ``at``; ``parameters`` are libpq's, laid over the SDK's."""
     try:
-        with _open(subject, at, username or issued.username, issued.password) as connection:
+        with contextlib.closing(_connect(subject, at, username, password, **parameters)) as connection:
             who = connection.execute("SELECT session_user::text, current_database()::text").fetchone()
     except psycopg.OperationalError as error:
         text = str(error)
@@ -49,8 +89,6 @@ def knock(subject: Subject, at: Subject, *, username: str | None = None) -> Answ
     return Answer("ok", f"logged in as {who[0]} to database {who[1]}")
 
 
-@contextlib.contextmanager
-def _open(subject: Subject, at: Subject, username: str, password: str) -> Iterator[Connection]:
-    parameters = subject.sdk.config.connection_parameters(at.placement(), username, password)
-    with contextlib.closing(psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)) as connection:
-        yield connection
+def _connect(subject: Subject, at: Subject, username: str, password: str, **parameters: str) -> Connection:
+    known = subject.sdk.config.connection_parameters(at.placement(), username, password)
+    return psycopg.connect(autocommit=True, prepare_threshold=None, **{**known, **parameters})

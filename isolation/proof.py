@@ -1,4 +1,4 @@
-"""The proof: every tenant attacks every other, at every border, and each refusal has its permitted twin.
+"""The proof: tenants attack each other at every border, and what stands is compared with what must stand.
 
     from isolation.proof import prove_all
     from isolation.report import isolated
@@ -9,113 +9,102 @@
 It runs against what stands: logins and SQL on the tenants' real servers, the real broker, the policies that the cloud
 returns. Whatever the attacks change is rolled back; two things are written: a row for a tenant of the pool that has
 none (``isolation.witness``), and a file ``tenantry-proof.txt`` of the attacker's own, both removed again.
+
+Every entry point takes the same: ``sdk`` is an application's, for the installation that the tenants stand in; ``aws``
+makes boto3 clients that may read what IAM, S3, KMS, Secrets Manager, RDS and EC2 hold (a ``boto3.session.Session``
+does); ``installation`` says what else is known; ``seen`` is called with each attempt at once. None of them raises: what
+could not be tried is an attempt that failed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from components.spec import TenantOutputs
-from isolation import api, aws, database
-from isolation.attempts import Attempt, Layer, Probe, failed
-from isolation.broker import Broker
-from isolation.cloud_subject import CloudSubject
-from isolation.iam.collect import Aws, Cloud
-from isolation.subject import Subject
-from isolation.witness import Holdings, holdings
+from isolation.attempts import Attempt
+from isolation.iam.collect import Aws
+from isolation.installation import Installation
+from isolation.neighbours import Pair, neighbours, pairs
+from isolation.run import Run
 from tenantry import Tenantry
 
 Seen = Callable[[Attempt], None]
+SAMPLE = 1  #: neighbours of each kind that a tenant meets
+UNKNOWN = Installation()
 
 
 def _nobody(attempt: Attempt) -> None:
     return None
 
 
-def prove_all(tenants: Iterable[TenantOutputs], *, sdk: Tenantry, aws: Aws, seen: Seen = _nobody) -> list[Attempt]:
-    """Every ordered pair of ``tenants``, in order.
+def prove_all(
+    tenants: Iterable[TenantOutputs],
+    *,
+    sdk: Tenantry,
+    aws: Aws,
+    installation: Installation = UNKNOWN,
+    sample: int = SAMPLE,
+    seen: Seen = _nobody,
+) -> list[Attempt]:
+    """Every tenant against ``sample`` neighbours of each kind, and every place that tenants live in.
 
-    ``sdk``: an application's, for the installation that the tenants stand in. ``aws``: makes boto3 clients that may
-    read IAM, S3's and KMS's policies (a ``boto3.session.Session`` does). ``seen`` is called with each attempt at once.
-    Raises nothing: what could not be tried is an attempt that failed. Of fewer than two tenants nothing can be proved:
-    the list is empty, and ``isolation.report.isolated`` is false of it.
+    Neighbours are chosen by ``isolation.neighbours``; a ``sample`` as large as the number of tenants means every
+    ordered pair. Of fewer than two tenants nothing can be proved: the list is empty, and ``isolation.report.isolated``
+    is false of it.
     """
-    return _prove(list(itertools.permutations(tenants, 2)), sdk, aws, seen)
+    known = list(tenants)
+    if len(known) < 2:
+        return []
+    return _prove(pairs(known, sample), known, True, Run(sdk=sdk, aws=aws, installation=installation, fast=False), seen)
 
 
 def prove_pair(
-    attacker: TenantOutputs, victim: TenantOutputs, *, sdk: Tenantry, aws: Aws, seen: Seen = _nobody
+    attacker: TenantOutputs,
+    victim: TenantOutputs,
+    *,
+    sdk: Tenantry,
+    aws: Aws,
+    installation: Installation = UNKNOWN,
+    seen: Seen = _nobody,
 ) -> list[Attempt]:
-    """``attacker`` against ``victim``, and not the other way round; otherwise as ``prove_all``."""
-    return _prove([(attacker, victim)], sdk, aws, seen)
+    """``attacker`` against ``victim``, not the other way round, and nothing of the places they live in."""
+    run = Run(sdk=sdk, aws=aws, installation=installation, fast=False)
+    return _prove([(attacker, victim)], [], False, run, seen)
 
 
-def _prove(pairs: Sequence[tuple[TenantOutputs, TenantOutputs]], sdk: Tenantry, aws: Aws, seen: Seen) -> list[Attempt]:
+def prove_tenant(
+    tenant: TenantOutputs,
+    others: Iterable[TenantOutputs],
+    *,
+    sdk: Tenantry,
+    aws: Aws,
+    installation: Installation = UNKNOWN,
+    fast: bool = False,
+    sample: int = SAMPLE,
+    seen: Seen = _nobody,
+) -> list[Attempt]:
+    """Everything about one tenant: its attacks on neighbours among ``others``, theirs on it, and its own place.
+
+    ``fast``: what runs after every operation: its own place, and the probes that are marked so with the one neighbour
+    that shares most. Without another tenant its place and what outsiders try are all there is.
+    """
+    met = neighbours(tenant, others, sample)[: 1 if fast else None]
+    both = [pair for other in met for pair in ((tenant, other), (other, tenant))]
+    return _prove(both, [tenant], not fast, Run(sdk=sdk, aws=aws, installation=installation, fast=fast), seen)
+
+
+def _prove(
+    pairs: Sequence[Pair], residents: Sequence[TenantOutputs], whole: bool, run: Run, seen: Seen
+) -> list[Attempt]:
     found: list[Attempt] = []
 
-    def note(attempt: Attempt) -> None:
-        found.append(attempt)
-        seen(attempt)
+    def note(attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            found.append(attempt)
+            seen(attempt)
 
-    cloud = Cloud(aws)
-    with Broker(sdk.config) as broker:
-        subjects = {each.tenant_id: Subject(each, sdk, broker) for pair in pairs for each in pair}
-        with _Everything(list(subjects.values())) as known:
-            for attacker, victim in pairs:
-                for attempt in _pair(subjects[attacker.tenant_id], subjects[victim.tenant_id], cloud, known):
-                    note(attempt)
-        for attempt in known.left_behind:
-            note(attempt)
+    with run:
+        note(run.places(residents, whole=whole))
+        note(run.pairs(pairs))
+        note(run.clean_up())
     return found
-
-
-class _Everything:
-    """What the tenants hold, looked up once; the rows made up for it are gone when the block ends."""
-
-    def __init__(self, subjects: Sequence[Subject]) -> None:
-        self._subjects = subjects
-        self._stacks: list[tuple[Subject, contextlib.ExitStack]] = []
-        self._found: dict[str, Holdings | Exception] = {}
-        self.left_behind: list[Attempt] = []
-
-    def __enter__(self) -> _Everything:
-        for subject in self._subjects:
-            stack = contextlib.ExitStack()
-            try:
-                self._found[subject.id] = stack.enter_context(holdings(subject))
-                self._stacks.append((subject, stack))
-            except Exception as error:
-                self._found[subject.id] = error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for subject, stack in reversed(self._stacks):
-            try:
-                stack.close()
-            except Exception as error:
-                tried = "removes the row that was made up for the proof"
-                self.left_behind.append(failed("clean-up", Layer.DATABASE, subject.id, subject.id, tried, error))
-
-    def of(self, subject: Subject) -> Holdings:
-        found = self._found[subject.id]
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-
-def _pair(attacker: Subject, victim: Subject, cloud: Cloud, known: _Everything) -> Iterator[Attempt]:
-    one, other = CloudSubject(attacker.outputs, cloud), CloudSubject(victim.outputs, cloud)
-    families: list[tuple[Layer, Callable[[], Iterable[Probe]]]] = [
-        (Layer.DATABASE, lambda: database.probes(attacker, victim, known.of(attacker), known.of(victim))),
-        (Layer.IAM, lambda: aws.iam_probes(one, other, attacker)),
-        (Layer.FILES, lambda: itertools.chain(aws.file_probes(one, other), api.file_probes(attacker, victim))),
-        (Layer.API, lambda: api.probes(attacker, victim)),
-    ]
-    for layer, make in families:
-        try:
-            for probe in make():
-                yield probe.run(attacker.id, victim.id)
-        except Exception as error:
-            yield failed("not-tried", layer, attacker.id, victim.id, f"attacks at the border {layer}", error)

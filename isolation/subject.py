@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from components.spec import TenantOutputs
 from isolation.broker import Broker
+from isolation.connections import Logins
 from tenantry import Placement, Tenantry
 from tenantry.session import TenantSession
 
@@ -22,11 +23,15 @@ class _Undone(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """``sdk`` is what the tenant's application uses, and ``broker`` where it gets credentials: the same for all."""
+    """``sdk`` is what the tenant's application uses, and ``broker`` where it gets credentials: the same for all.
+
+    ``logins``: the connections that tenants' logins open themselves, kept for a whole proof.
+    """
 
     outputs: TenantOutputs
     sdk: Tenantry
     broker: Broker
+    logins: Logins = field(default_factory=Logins)
 
     @property
     def id(self) -> str:

@@ -73,7 +73,8 @@ def database_attacks(attacker: str, victim: str) -> set[str]:
 
 def test_tenants_of_every_pair_of_tiers_are_isolated(estate: Estate, sdk: Tenantry) -> None:
     seen: list[Attempt] = []
-    attempts = prove_all(estate.tenants.values(), sdk=sdk, aws=estate.aws, seen=seen.append)
+    every = len(TENANTS)
+    attempts = prove_all(estate.tenants.values(), sdk=sdk, aws=estate.aws, sample=every, seen=seen.append)
     assert [explain(each) for each in attempts if not each.passed] == []
     assert isolated(attempts)
     assert seen == attempts
@@ -101,7 +102,7 @@ def test_denials_name_what_decided_and_their_twins_were_allowed(estate: Estate, 
     assert silo["connect"].decided_by == "28P01"
     assert "ContentForTenantSessionsOnly" in silo["get-object"].decided_by
     assert "trust policy" in silo["own-tag-on-anothers-role"].decided_by
-    assert {each.layer for each in silo.values()} == set(Layer)
+    assert {each.layer for each in silo.values()} == set(Layer) - {Layer.NETWORK}
 
 
 def test_what_the_proof_writes_is_gone_afterwards(estate: Estate, sdk: Tenantry) -> None:

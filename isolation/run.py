@@ -1,0 +1,133 @@
+"""One run of a proof: what it opened and read, shared by all attempts, and closed at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from components.spec import TenantOutputs
+from isolation import api, aws, database
+from isolation.attempts import Attempt, Layer, Probe, failed
+from isolation.broker import Broker
+from isolation.catalogue.inspection import Inspection
+from isolation.cloud_subject import CloudSubject
+from isolation.connections import Logins
+from isolation.iam.collect import Aws, Cloud
+from isolation.installation import Installation
+from isolation.neighbours import Pair
+from isolation.subject import Subject
+from isolation.witness import Holdings, holdings
+from tenantry import Tenantry
+
+Family = tuple[Layer, Callable[[], Iterable[Probe]]]
+
+
+class _OneClientEach:
+    """Clients are slow to make: each is made once for all who read the cloud."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self._made: dict[tuple[str, str | None], Any] = {}
+
+    def client(self, service_name: str, *, region_name: str | None = None) -> Any:
+        key = (service_name, region_name)
+        if key not in self._made:
+            self._made[key] = self._aws.client(service_name, region_name=region_name)
+        return self._made[key]
+
+
+class Run:
+    """``fast``: only the probes that are marked so. To be used in a ``with`` block."""
+
+    def __init__(self, *, sdk: Tenantry, aws: Aws, installation: Installation, fast: bool) -> None:
+        self._sdk = sdk
+        self._installation = installation
+        self._fast = fast
+        self._aws = _OneClientEach(aws)
+        self._cloud = Cloud(self._aws)
+        self._broker = Broker(sdk.config)
+        self._logins = Logins()
+        self._subjects: dict[str, Subject] = {}
+        self._known: dict[str, Holdings | Exception] = {}
+        self._made_up: list[tuple[Subject, contextlib.ExitStack]] = []
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clean_up()
+        self._logins.close()
+        self._broker.close()
+
+    def clean_up(self) -> list[Attempt]:
+        """Remove what was made up to be stolen; what could not be is an attempt that failed."""
+        left = []
+        for subject, stack in reversed(self._made_up):
+            try:
+                stack.close()
+            except Exception as error:
+                tried = "removes the row that was made up for the proof"
+                left.append(failed("clean-up", Layer.DATABASE, subject.id, subject.id, tried, error))
+        self._made_up.clear()
+        return left
+
+    def pairs(self, pairs: Sequence[Pair]) -> Iterator[Attempt]:
+        """Each attacker against its victim."""
+        for attacker, victim in pairs:
+            one, other = self._subject(attacker), self._subject(victim)
+            yield from self._tried(self._pair(one, other), one.id, other.id)
+
+    def places(self, tenants: Sequence[TenantOutputs], *, whole: bool) -> Iterator[Attempt]:
+        """Each database that ``tenants`` live in, against what must stand there."""
+        found: dict[tuple[str, int, str], list[Subject]] = {}
+        for tenant in tenants:
+            subject = self._subject(tenant)
+            found.setdefault(subject.database, []).append(subject)
+        known = self._installation.reference_tables
+        reference = None if known is None else tuple(sorted(known))
+        for residents in found.values():
+            of = residents[0].id if len(residents) == 1 else f"database {residents[0].outputs.database.name}"
+            inspection = Inspection(residents, whole, reference)
+            yield from self._tried([(Layer.DATABASE, inspection.probes)], of, of)
+
+    def _tried(self, families: Iterable[Family], attacker: str, victim: str) -> Iterator[Attempt]:
+        for layer, make in families:
+            try:
+                for probe in make():
+                    if probe.fast or not self._fast:
+                        yield probe.run(attacker, victim)
+            except Exception as error:
+                yield failed("not-tried", layer, attacker, victim, f"attacks at the border {layer}", error)
+
+    def _pair(self, attacker: Subject, victim: Subject) -> list[Family]:
+        one, other = CloudSubject(attacker.outputs, self._cloud), CloudSubject(victim.outputs, self._cloud)
+        return [
+            (
+                Layer.DATABASE,
+                lambda: database.probes(attacker, victim, self._holdings(attacker), self._holdings(victim)),
+            ),
+            (Layer.IAM, lambda: aws.iam_probes(one, other, attacker)),
+            (Layer.FILES, lambda: itertools.chain(aws.file_probes(one, other), api.file_probes(attacker, victim))),
+            (Layer.API, lambda: api.probes(attacker, victim)),
+        ]
+
+    def _subject(self, outputs: TenantOutputs) -> Subject:
+        if outputs.tenant_id not in self._subjects:
+            self._subjects[outputs.tenant_id] = Subject(outputs, self._sdk, self._broker, self._logins)
+        return self._subjects[outputs.tenant_id]
+
+    def _holdings(self, subject: Subject) -> Holdings:
+        """What the tenant holds, looked up once; a row made up for it is gone after ``clean_up``."""
+        if subject.id not in self._known:
+            stack = contextlib.ExitStack()
+            try:
+                self._known[subject.id] = stack.enter_context(holdings(subject))
+                self._made_up.append((subject, stack))
+            except Exception as error:
+                self._known[subject.id] = error
+        found = self._known[subject.id]
+        if isinstance(found, Exception):
+            raise found
+        return found
