@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from isolation.iam.documents import PolicyDocument
-from isolation.iam.evaluate import Grant, ResourcePolicies
+from isolation.iam.evaluate import ResourcePolicies
+from isolation.iam.grants import Grant
 from isolation.iam.principals import Role
 
 
@@ -39,6 +40,10 @@ class Cloud:
     def key_tags(self, arn: str) -> dict[str, str]:
         """A KMS key's tags, which policies read as ``aws:ResourceTag/...``."""
         return self._once("key tags", arn, self._read_key_tags)  # type: ignore[no-any-return]
+
+    def key_aliases(self, arn: str) -> tuple[str, ...]:
+        """A KMS key's aliases, which policies read as ``kms:ResourceAliases``."""
+        return self._once("key aliases", arn, self._read_key_aliases)  # type: ignore[no-any-return]
 
     def secret(self, arn: str) -> ResourcePolicies:
         return self._once("secret", arn, self._read_secret)  # type: ignore[no-any-return]
@@ -115,6 +120,11 @@ class Cloud:
         kms, key_id = self._of_key(arn)
         pages = kms.get_paginator("list_resource_tags").paginate(KeyId=key_id)
         return {tag["TagKey"]: tag["TagValue"] for page in pages for tag in page["Tags"]}
+
+    def _read_key_aliases(self, arn: str) -> tuple[str, ...]:
+        kms, key_id = self._of_key(arn)
+        pages = kms.get_paginator("list_aliases").paginate(KeyId=key_id)
+        return tuple(sorted(alias["AliasName"] for page in pages for alias in page["Aliases"]))
 
     def _of_key(self, arn: str) -> tuple[Any, str]:
         return self._client("kms", arn.split(":")[3]), arn.rsplit("/", 1)[1]

@@ -1,22 +1,21 @@
-"""The Condition element: every operator, with IfExists, Null and the two set qualifiers.
+"""The Condition element: operators with IfExists, Null, and the two qualifiers for keys of several values.
 
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping
+from functools import lru_cache
 
 from isolation.iam.elements import Condition, PolicyError
-from isolation.iam.matching import Pattern, Unresolved, arn_matches, expand, literal, matches
+from isolation.iam.matching import Unresolved, expand
+from isolation.iam.operators import OPERATORS, Operator
 
 Context = Mapping[str, tuple[str, ...]]
-Test = Callable[[Pattern, str], bool]
+
+_QUALIFIERS = ("", "ForAllValues", "ForAnyValue")
 
 
 def holds(condition: Condition, context: Context, *, variables: bool) -> bool:
@@ -24,135 +23,52 @@ def holds(condition: Condition, context: Context, *, variables: bool) -> bool:
 
     Raises PolicyError for an operator that doesn't exist: AWS refuses such a document.
     """
-    operator, qualifier, if_exists = _parts(condition.operator)
-    present = context.get(condition.key.lower())
-    if operator == "Null":
-        absent = not present
-        return any((value.lower() == "true") == absent for value in condition.values)
-    test, negated = _TESTS[operator]
+    name, qualifier, if_exists = _parts(condition.operator)
+    present = context.get(condition.key.lower(), ())
+    if name == "Null":
+        return any((value.lower() == "true") == (not present) for value in condition.values)
+    if qualifier is not None and not any(present):
+        present = ()  # AWS takes a set of nothing but empty strings for no set
+    operator = OPERATORS[name]
     if qualifier == "ForAllValues":
         # true on an absent key: AWS warns to add Null, and so do we
-        return all(_one(condition, value, context, test, negated, variables) for value in present or ())
+        return all(_one(condition, value, context, operator, variables) for value in present)
     if not present:
         # a negated operator is true of a key that isn't there
-        return if_exists or (negated and qualifier is None)
-    if qualifier is None and len(present) > 1:
-        # several values without a qualifier: AWS documents no meaning; a negated match must hold for all of them
-        results = [_one(condition, value, context, test, negated, variables) for value in present]
-        return all(results) if negated else any(results)
-    return any(_one(condition, value, context, test, negated, variables) for value in present)
+        return if_exists or (operator.negated and qualifier is None)
+    results = [_one(condition, value, context, operator, variables) for value in present]
+    # several values without a qualifier: AWS documents no meaning; a negated match must hold for all of them
+    return all(results) if operator.negated and qualifier is None else any(results)
 
 
-def _one(condition: Condition, value: str, context: Context, test: Test, negated: bool, variables: bool) -> bool:
-    """``value`` meets one of the alternatives; negated: meets none of them."""
+def _one(condition: Condition, value: str, context: Context, operator: Operator, variables: bool) -> bool:
+    """``value`` meets one of the alternatives; negated: meets none of them, those without a value included."""
     met = False
     for text in condition.values:
         try:
-            pattern = expand(text, context, variables=variables)
+            pattern = expand(text, context, variables=variables and operator.variables)
         except Unresolved:
             continue
-        met = met or test(pattern, value)
-    return met != negated
+        met = met or operator.test(pattern, value)
+    return met != operator.negated
 
 
 def check(condition: Condition) -> None:
-    """Raises PolicyError if the operator doesn't exist."""
-    _parts(condition.operator)
+    """Raises PolicyError if the operator doesn't exist, or if Null is given anything but true and false."""
+    name, _, _ = _parts(condition.operator)
+    if name == "Null" and not all(value.lower() in ("true", "false") for value in condition.values):
+        raise PolicyError(f"condition operator Null of {condition.key!r} takes true or false")
 
 
+@lru_cache(maxsize=256)
 def _parts(operator: str) -> tuple[str, str | None, bool]:
+    """Name, qualifier and whether it ends in IfExists."""
     qualifier, _, rest = operator.rpartition(":")
-    if qualifier not in ("", "ForAllValues", "ForAnyValue"):
+    if qualifier not in _QUALIFIERS or operator.startswith(":"):
         raise PolicyError(f"condition operator {operator!r} has an unknown qualifier")
     base = rest.removesuffix("IfExists")
     if base == "Null" and (qualifier or rest != base):
         raise PolicyError(f"condition operator {operator!r} does not exist")
-    if base != "Null" and base not in _TESTS:
+    if base != "Null" and base not in OPERATORS:
         raise PolicyError(f"condition operator {operator!r} does not exist")
     return base, qualifier or None, rest != base
-
-
-def _number(text: str) -> Decimal | None:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
-def _moment(text: str) -> datetime | None:
-    number = _number(text)
-    try:
-        if number is not None:
-            return datetime.fromtimestamp(float(number), UTC)
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _compare(parse: Callable[[str], Decimal | datetime | None], decide: Callable[[int], bool]) -> Test:
-    def test(pattern: Pattern, value: str) -> bool:
-        wanted, given = parse(literal(pattern)), parse(value)
-        if wanted is None or given is None:
-            return False
-        return decide((given > wanted) - (given < wanted))  # type: ignore[operator]  # of one kind, both parsed alike
-
-    return test
-
-
-def _ip(pattern: Pattern, value: str) -> bool:
-    try:
-        return ipaddress.ip_address(value) in ipaddress.ip_network(literal(pattern), strict=False)
-    except ValueError:
-        return False
-
-
-def _binary(pattern: Pattern, value: str) -> bool:
-    try:
-        return base64.b64decode(literal(pattern), validate=True) == base64.b64decode(value, validate=True)
-    except binascii.Error:
-        return False
-
-
-def _same(pattern: Pattern, value: str) -> bool:
-    return literal(pattern) == value
-
-
-def _same_ignoring_case(pattern: Pattern, value: str) -> bool:
-    return literal(pattern).casefold() == value.casefold()
-
-
-def _bool(pattern: Pattern, value: str) -> bool:
-    return literal(pattern).lower() == value.lower()
-
-
-#: operator -> (test of one alternative against one value, whether the operator is its negation)
-_TESTS: dict[str, tuple[Test, bool]] = {
-    "StringEquals": (_same, False),
-    "StringNotEquals": (_same, True),
-    "StringEqualsIgnoreCase": (_same_ignoring_case, False),
-    "StringNotEqualsIgnoreCase": (_same_ignoring_case, True),
-    "StringLike": (matches, False),
-    "StringNotLike": (matches, True),
-    "NumericEquals": (_compare(_number, lambda c: c == 0), False),
-    "NumericNotEquals": (_compare(_number, lambda c: c == 0), True),
-    "NumericLessThan": (_compare(_number, lambda c: c < 0), False),
-    "NumericLessThanEquals": (_compare(_number, lambda c: c <= 0), False),
-    "NumericGreaterThan": (_compare(_number, lambda c: c > 0), False),
-    "NumericGreaterThanEquals": (_compare(_number, lambda c: c >= 0), False),
-    "DateEquals": (_compare(_moment, lambda c: c == 0), False),
-    "DateNotEquals": (_compare(_moment, lambda c: c == 0), True),
-    "DateLessThan": (_compare(_moment, lambda c: c < 0), False),
-    "DateLessThanEquals": (_compare(_moment, lambda c: c <= 0), False),
-    "DateGreaterThan": (_compare(_moment, lambda c: c > 0), False),
-    "DateGreaterThanEquals": (_compare(_moment, lambda c: c >= 0), False),
-    "Bool": (_bool, False),
-    "BinaryEquals": (_binary, False),
-    "IpAddress": (_ip, False),
-    "NotIpAddress": (_ip, True),
-    "ArnEquals": (arn_matches, False),
-    "ArnLike": (arn_matches, False),
-    "ArnNotEquals": (arn_matches, True),
-    "ArnNotLike": (arn_matches, True),
-}

@@ -1,29 +1,23 @@
 """AWS's evaluation logic: one request against every kind of policy that has a say.
 
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from isolation.iam.decision import Decision, Outcome
 from isolation.iam.documents import PolicyDocument, Statement
-from isolation.iam.principals import AssumedRole, Service, User
+from isolation.iam.grants import Grant, find_grant
+from isolation.iam.naming import Named
+from isolation.iam.principals import AssumedRole, FederatedUser, Outsider, User
 from isolation.iam.request import Request
-from isolation.iam.statements import Named, find, find_for_principal
+from isolation.iam.statements import find, find_for_principal
 
-
-@dataclass(frozen=True)
-class Grant:
-    """A KMS grant. The two constraints are the encryption context that a request must equal, or contain."""
-
-    grant_id: str
-    grantee: str
-    operations: frozenset[str]
-    context_equals: Mapping[str, str] | None = None
-    context_subset: Mapping[str, str] | None = None
+Levels = tuple[tuple[PolicyDocument, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -37,15 +31,19 @@ class ResourcePolicies:
 
 @dataclass(frozen=True)
 class Environment:
-    """What lies between principal and resource; each document given must allow."""
+    """What lies between principal and resource, and must allow as well.
+
+    ``service_control``: the policies of the principal's organization, per level from the root to the account; one of
+    each level must allow. ``resource_control``: the same of the resource's organization.
+    """
 
     vpc_endpoint: PolicyDocument | None = None
-    service_control: tuple[PolicyDocument, ...] = field(default_factory=tuple)
+    service_control: Levels = ()
+    resource_control: Levels = ()
 
 
 NO_POLICIES = ResourcePolicies()
 NOWHERE = Environment()
-_KMS_GRANTABLE = "kms:"
 
 
 def authorize(
@@ -54,15 +52,13 @@ def authorize(
     """The decision, with the statements that made it."""
     denying = _explicit_deny(request, resource, environment)
     if denying is not None:
-        return Decision(Outcome.EXPLICIT_DENY, "a statement denies it", (denying,))
+        return Decision(Outcome.EXPLICIT_DENY, f"a statement of {denying.source} denies it", (denying,))
     between: list[Statement] = []
-    for kind, document in _between(request, environment):
-        found = find_for_principal(document, request, allow=True) if kind == "VPC endpoint policy" else None
-        statement = (
-            found[0] if found else find(document, request, allow=True) if kind != "VPC endpoint policy" else None
-        )
+    for kind, documents in _between(request, environment):
+        statement = next((found for each in documents if (found := _allowing(each, request, kind)) is not None), None)
         if statement is None:
-            return _implicit(f"no statement of the {kind} {document.source} allows it")
+            sources = " and ".join(each.source for each in documents)
+            return _implicit(f"no statement of the {kind} {sources} allows it")
         between.append(statement)
     decision = _attached(request, resource)
     if not decision.allowed:
@@ -70,13 +66,30 @@ def authorize(
     return Decision(decision.outcome, decision.reason, (*between, *decision.statements))
 
 
-def _between(request: Request, environment: Environment) -> list[tuple[str, PolicyDocument]]:
-    documents = [("service control policy", each) for each in environment.service_control]
-    if isinstance(request.principal, Service):
-        documents = []
+_SCP = "service control policy"
+
+
+def _between(request: Request, environment: Environment) -> Iterator[tuple[str, tuple[PolicyDocument, ...]]]:
+    if _has_service_control(request):
+        yield from ((_SCP, level) for level in environment.service_control)
+    yield from (("resource control policy", level) for level in environment.resource_control)
     if environment.vpc_endpoint is not None:
-        documents.append(("VPC endpoint policy", environment.vpc_endpoint))
-    return documents
+        yield "VPC endpoint policy", (environment.vpc_endpoint,)
+
+
+def _has_service_control(request: Request) -> bool:
+    """They bind the principals of member accounts, but no service and no service-linked role."""
+    principal = request.principal
+    if isinstance(principal, AssumedRole):
+        return not principal.role.is_service_linked
+    return not isinstance(principal, Outsider)
+
+
+def _allowing(document: PolicyDocument, request: Request, kind: str) -> Statement | None:
+    if kind == _SCP:
+        return find(document, request, allow=True)
+    found = find_for_principal(document, request, allow=True)
+    return None if found is None else found[0]
 
 
 def _implicit(reason: str) -> Decision:
@@ -85,14 +98,17 @@ def _implicit(reason: str) -> Decision:
 
 def _explicit_deny(request: Request, resource: ResourcePolicies, environment: Environment) -> Statement | None:
     principal = request.principal
-    documents = [*principal.policies, *principal.session_policies, *environment.service_control]
+    documents = [*principal.policies, *principal.session_policies]
+    if _has_service_control(request):
+        documents += [document for level in environment.service_control for document in level]
     if principal.boundary is not None:
         documents.append(principal.boundary)
     for document in documents:
         denying = find(document, request, allow=False)
         if denying is not None:
             return denying
-    for policy in (resource.policy, environment.vpc_endpoint):
+    of_resource = [resource.policy, *(each for level in environment.resource_control for each in level)]
+    for policy in (*of_resource, environment.vpc_endpoint):
         found = find_for_principal(policy, request, allow=False) if policy is not None else None
         if found is not None:
             return found[0]
@@ -102,23 +118,20 @@ def _explicit_deny(request: Request, resource: ResourcePolicies, environment: En
 def _attached(request: Request, resource: ResourcePolicies) -> Decision:
     """Identity, boundary, session and resource policies; explicit denies are out of the way."""
     principal = request.principal
+    grant = find_grant(resource.grants, request)
+    if grant is not None:
+        return Decision(Outcome.ALLOWED, f"{grant.name} allows it")
     granted = find_for_principal(resource.policy, request, allow=True) if resource.policy is not None else None
-    if isinstance(principal, Service):
+    if isinstance(principal, Outsider):
         if granted is None:
-            return _implicit(f"no policy of {request.resource} allows service {principal.name}")
-        return Decision(Outcome.ALLOWED, "the resource's policy allows the service", (granted[0],))
+            return _implicit(f"no statement of {_source(resource)} allows {principal.name}")
+        return Decision(Outcome.ALLOWED, "the resource's policy allows it", (granted[0],))
     if principal.account != request.resource_account:
         return _cross_account(request, resource, granted)
-    grant = _grant(request, resource)
-    if grant is not None:
-        limited = _limited(request, Named.ROLE)
-        if limited is None:
-            return Decision(Outcome.ALLOWED, f"KMS grant {grant.grant_id} allows it")
-        return limited
-    if granted is not None and granted[1] >= Named.ROLE:
-        limited = _limited(request, granted[1])
-        if limited is None:
-            return Decision(Outcome.ALLOWED, "the resource's policy allows it", (granted[0],))
+    if granted is not None and (
+        granted[1] is Named.DIRECTLY or (granted[1] is Named.BEHIND and _limits(request)[0] is None)
+    ):
+        return Decision(Outcome.ALLOWED, "the resource's policy allows it", (granted[0],))
     if resource.required and granted is None:
         return _implicit(f"no statement of {_source(resource)} allows it")
     decision = _identity(request)
@@ -128,14 +141,13 @@ def _attached(request: Request, resource: ResourcePolicies) -> Decision:
 
 
 def _cross_account(request: Request, resource: ResourcePolicies, granted: tuple[Statement, Named] | None) -> Decision:
-    grant = _grant(request, resource)
-    if granted is None and grant is None:
+    """Both accounts are asked: the resource's for its policy, the principal's for the rest."""
+    if granted is None:
         return _implicit(f"no statement of {_source(resource)} allows account {request.principal.account}")
     decision = _identity(request)
     if not decision.allowed:
         return decision
-    statements = decision.statements if granted is None else (*decision.statements, granted[0])
-    return Decision(Outcome.ALLOWED, "both accounts allow it", statements)
+    return Decision(Outcome.ALLOWED, "both accounts allow it", (*decision.statements, granted[0]))
 
 
 def _source(resource: ResourcePolicies) -> str:
@@ -144,17 +156,17 @@ def _source(resource: ResourcePolicies) -> str:
 
 def _identity(request: Request) -> Decision:
     principal = request.principal
-    if isinstance(principal, User) and principal.is_root:
-        return Decision(Outcome.ALLOWED, "the account's root may do anything")
-    allowing = next(
-        (found for each in principal.policies if (found := find(each, request, allow=True)) is not None), None
-    )
-    if allowing is None:
-        return _implicit(f"no identity policy of {_holder(request)} allows it")
+    allowing: list[Statement] = []
+    if not _is_root(request):
+        found = next((found for each in principal.policies if (found := find(each, request, allow=True))), None)
+        if found is None:
+            return _implicit(f"no identity policy of {_holder(request)} allows it")
+        allowing.append(found)
     limits, limiting = _limits(request)
     if limits is not None:
         return limits
-    return Decision(Outcome.ALLOWED, "the identity's policies allow it", (allowing, *limiting))
+    reason = "the identity's policies allow it" if allowing else "the account's root may do anything"
+    return Decision(Outcome.ALLOWED, reason, (*allowing, *limiting))
 
 
 def _limits(request: Request) -> tuple[Decision | None, tuple[Statement, ...]]:
@@ -167,45 +179,22 @@ def _limits(request: Request) -> tuple[Decision | None, tuple[Statement, ...]]:
             return _implicit(f"no statement of the permissions boundary {principal.boundary.source} allows it"), ()
         allowing.append(found)
     if principal.session_policies:
-        in_session = [find(each, request, allow=True) for each in principal.session_policies]
-        chosen = next((each for each in in_session if each is not None), None)
-        if chosen is None:
-            return _implicit("no session policy allows it"), ()
-        allowing.append(chosen)
+        found = next((found for each in principal.session_policies if (found := find(each, request, allow=True))), None)
+        if found is None:
+            sources = " or ".join(each.source for each in principal.session_policies)
+            return _implicit(f"no statement of the session policy {sources} allows it"), ()
+        allowing.append(found)
+    elif isinstance(principal, FederatedUser):
+        return _implicit(f"{principal.arn} has no session policy"), ()
     return None, tuple(allowing)
 
 
-def _limited(request: Request, how: Named) -> Decision | None:
-    """Why a grant by the resource's policy falls short, if it does: only one to the role is limited by a boundary."""
-    if how is Named.ROLE and isinstance(request.principal, AssumedRole):
-        return _limits(request)[0]
-    return None
+def _is_root(request: Request) -> bool:
+    principal = request.principal
+    user = principal.user if isinstance(principal, FederatedUser) else principal
+    return isinstance(user, User) and user.is_root
 
 
 def _holder(request: Request) -> str:
     principal = request.principal
     return principal.role.arn if isinstance(principal, AssumedRole) else principal.arn
-
-
-def _grant(request: Request, resource: ResourcePolicies) -> Grant | None:
-    if not request.action.lower().startswith(_KMS_GRANTABLE):
-        return None
-    principal = request.principal
-    names = {principal.arn, principal.role.arn} if isinstance(principal, AssumedRole) else {principal.arn}
-    prefix = "kms:encryptioncontext:"
-    context = {key[len(prefix) :]: values[0] for key, values in request.keys.items() if key.startswith(prefix)}
-    operation = request.action.split(":", 1)[1].lower()
-    for grant in resource.grants:
-        if grant.grantee not in names or operation not in {each.lower() for each in grant.operations}:
-            continue
-        equals, subset = _lowered(grant.context_equals), _lowered(grant.context_subset)
-        if equals is not None and equals != context:
-            continue
-        if subset is not None and not subset.items() <= context.items():
-            continue
-        return grant
-    return None
-
-
-def _lowered(context: Mapping[str, str] | None) -> dict[str, str] | None:
-    return None if context is None else {key.lower(): value for key, value in context.items()}

@@ -84,10 +84,27 @@ def test_resources(resource: str, expected: bool) -> None:
     assert authorize(ask(session(allow(resource=resource)))).allowed is expected
 
 
-def test_a_wildcard_does_not_reach_across_the_parts_of_an_arn() -> None:
-    pattern = f"arn:aws:kms:*:{ACCOUNT}:key/k"
-    other = f"arn:aws:kms:us-east-1:{OTHER}:key/{ACCOUNT}:key/k"
-    assert not authorize(Request(session(allow("kms:Decrypt", pattern)), "kms:Decrypt", other, ACCOUNT)).allowed
+@pytest.mark.parametrize(
+    ("pattern", "resource", "expected"),
+    [
+        # a star that ends its part may run on past the colon, as AWS documents it
+        ("arn:aws:dynamodb:*:table/t", f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/t", True),
+        ("arn:aws:dynamodb:us-*-1:table/t", f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/t", False),
+        (f"arn:aws:dynamodb:us-*-1:{ACCOUNT}:table/t", f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/t", True),
+        (f"arn:aws:dynamodb:us-east-?:{ACCOUNT}:table/t", f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/t", True),
+        ("arn:aws:sns:us-east-1?topic", f"arn:aws:sns:us-east-1:{ACCOUNT}:topic", False),
+        # in the resource part colons are letters
+        (f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:a*z", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:a:b:z", True),
+        (f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group?a", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:a", True),
+    ],
+)
+def test_wildcards_within_and_across_the_parts_of_an_arn(pattern: str, resource: str, expected: bool) -> None:
+    assert authorize(ask(session(allow("*", pattern)), "x:Do", resource)).allowed is expected
+
+
+def test_a_hostile_pattern_takes_no_longer_than_any_other() -> None:
+    policy = allow("s3:" + "*e" * 200 + "x", "arn:aws:s3:::" + "*a" * 500 + "b")
+    assert not authorize(ask(session(policy), "s3:" + "e" * 300, "arn:aws:s3:::" + "a" * 3000)).allowed
 
 
 def test_not_action_and_not_resource_are_the_rest() -> None:
@@ -139,7 +156,7 @@ def test_a_deny_anywhere_decides_and_is_named(where: str) -> None:
     decision = authorize(
         ask(principal),
         ResourcePolicies(everybody if where == "bucket" else None),
-        Environment(everybody if where == "endpoint" else None, (refusing,) if where == "scp" else ()),
+        Environment(everybody if where == "endpoint" else None, ((refusing,),) if where == "scp" else ()),
     )
     assert decision.outcome is Outcome.EXPLICIT_DENY
     assert [statement.name for statement in decision.statements] == [f"{where} / No"]
@@ -157,7 +174,7 @@ def test_each_limit_must_allow_as_well(limit: str) -> None:
                 session_policies=(narrow,) if limit == "session" else (),
             )
         ),
-        environment=Environment(endpoint if limit == "endpoint" else None, (narrow,) if limit == "scp" else ()),
+        environment=Environment(endpoint if limit == "endpoint" else None, ((narrow,),) if limit == "scp" else ()),
     )
     assert decision.outcome is Outcome.IMPLICIT_DENY
 
@@ -219,11 +236,40 @@ def test_one_of_several_session_policies_is_enough() -> None:
     assert authorize(ask(replace(who, session_policies=()))).allowed
 
 
-def test_every_service_control_policy_must_allow() -> None:
+def test_a_service_control_policy_of_every_level_must_allow() -> None:
     narrow, wide = document(allow("kms:*"), source="narrow"), document(allow("*"), source="wide")
-    assert authorize(ask(session(allow("*"))), environment=Environment(service_control=(wide, wide))).allowed
-    decision = authorize(ask(session(allow("*"))), environment=Environment(service_control=(wide, narrow)))
-    assert "narrow" in decision.reason
+    for levels, expected in (
+        (((wide,), (wide,)), True),
+        (((wide,), (narrow, wide)), True),
+        (((wide,), (narrow,)), False),
+    ):
+        decision = authorize(ask(session(allow("*"))), environment=Environment(service_control=levels))
+        assert decision.allowed is expected
+        assert expected or "narrow" in decision.reason
+
+
+def test_service_control_policies_bind_no_service_and_no_service_linked_role() -> None:
+    nothing = Environment(service_control=((document(deny("*"), source="scp"),),))
+    assert not authorize(ask(session(allow("*"))), environment=nothing).allowed
+    linked = session(allow("*"), name="aws-service-role/rds.amazonaws.com/AWSServiceRoleForRDS")
+    assert authorize(ask(linked), environment=nothing).allowed
+    for_rds = bucket({**allow(), "Principal": {"Service": "rds.amazonaws.com"}})
+    assert authorize(ask(Service("rds.amazonaws.com")), for_rds, nothing).allowed
+
+
+def test_a_resource_control_policy_denies_whoever_asks() -> None:
+    everything = {**allow("*"), "Principal": "*"}
+    outside = {
+        **deny("s3:*"),
+        "Principal": "*",
+        "Condition": {"StringNotEqualsIfExists": {"aws:PrincipalAccount": ACCOUNT}},
+    }
+    environment = Environment(resource_control=((document(everything), document(outside, source="rcp")),))
+    policy = bucket({**allow(), "Principal": {"AWS": OTHER}})
+    assert authorize(ask(session(allow())), policy, environment).allowed
+    decision = authorize(ask(session(allow(), account=OTHER)), policy, environment)
+    assert decision.outcome is Outcome.EXPLICIT_DENY
+    assert "rcp" in decision.reason
 
 
 def test_a_variable_without_a_value_matches_nothing_and_spares_nothing() -> None:
@@ -253,18 +299,17 @@ def test_all_operators_and_keys_of_a_condition_must_hold() -> None:
         assert authorize(request).allowed is expected
 
 
-@pytest.mark.parametrize(
-    ("policy", "grant", "expected"), [(True, False, True), (False, True, True), (False, False, False)]
-)
-def test_a_key_of_another_account_needs_its_policy_or_a_grant_and_an_identity(
-    policy: bool, grant: bool, expected: bool
-) -> None:
-    who = session(allow("kms:*"), account=OTHER)
-    theirs = {**allow("kms:Decrypt"), "Principal": {"AWS": OTHER}}
-    grants = (Grant("g", who.role.arn, frozenset({"Decrypt"})),) if grant else ()
-    resource = key(*([theirs] if policy else [ENABLE_IAM]), grants=grants)
-    assert authorize(ask(who, "kms:Decrypt", KEY), resource).allowed is expected
-    assert not authorize(ask(session(account=OTHER), "kms:Decrypt", KEY), resource).allowed
+def test_a_key_of_another_account_needs_its_policy_and_an_identity_or_a_grant() -> None:
+    theirs = key({**allow("kms:Decrypt"), "Principal": {"AWS": OTHER}})
+    for identity, resource, expected in (
+        ([allow("kms:*")], theirs, True),
+        ([], theirs, False),
+        ([allow("kms:*")], key(ENABLE_IAM), False),
+    ):
+        who = session(*identity, account=OTHER)
+        assert authorize(ask(who, "kms:Decrypt", KEY), resource).allowed is expected
+    granted = key(ENABLE_IAM, grants=(Grant("g", session(account=OTHER).role.arn, frozenset({"Decrypt"})),))
+    assert authorize(ask(session(account=OTHER), "kms:Decrypt", KEY), granted).allowed
 
 
 @pytest.mark.parametrize(
