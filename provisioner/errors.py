@@ -9,6 +9,8 @@ TenantryError
 ├── OperatorNeeded         retrying will not help until a person acts; the tenant shows as `failed`
 │   ├── UpdateRejected       the cloud or the engine refused the change (bad input, quota, permission)
 │   ├── ProtectedResource    a change would delete a protected resource without authorisation
+│   ├── PolicyBlocked        a policy rule refuses what the update would make, or has made
+│   ├── ApprovalNeeded       the update would destroy data: a named operator approves exactly that diff, or rejects it
 │   ├── PlatformMissing      the cell's platform stack has not been deployed
 │   └── ConfigurationInvalid settings or plans.toml are wrong
 └── Reject                 the input is refused; nothing changes
@@ -18,6 +20,9 @@ TenantryError
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class TenantryError(Exception):
@@ -57,7 +62,15 @@ class StripeUnavailable(RetryLater):
 
 
 class OperatorNeeded(TenantryError):
+    """``detail`` is recorded with the failure, for JSON. ``look_again_s``: after that time it is tried once more,
+    since what a person did to mend it, elsewhere, is not told here; None: only when something has changed."""
+
     code = "operator_needed"
+    look_again_s: float | None = None
+
+    def __init__(self, message: str, *, hint: str = "", detail: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.detail = dict(detail or {})
 
 
 class UpdateRejected(OperatorNeeded):
@@ -66,6 +79,26 @@ class UpdateRejected(OperatorNeeded):
 
 class ProtectedResource(OperatorNeeded):
     code = "protected_resource"
+
+
+class PolicyBlocked(OperatorNeeded):
+    """``findings``: what each violated rule says, for JSON."""
+
+    code = "policy_blocked"
+
+    def __init__(self, message: str, *, hint: str, findings: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(message, hint=hint, detail={"findings": list(findings)})
+
+
+class ApprovalNeeded(OperatorNeeded):
+    """``diff``: every change of the update, for JSON; ``diff_hash``: what an approval is bound to."""
+
+    code = "approval_needed"
+
+    def __init__(self, message: str, *, hint: str, diff: Sequence[Mapping[str, Any]], diff_hash: str) -> None:
+        super().__init__(message, hint=hint)
+        self.diff = list(diff)
+        self.diff_hash = diff_hash
 
 
 class PlatformMissing(OperatorNeeded):

@@ -24,6 +24,8 @@ class OperationState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    BLOCKED = "blocked"
+    AWAITING_APPROVAL = "awaiting_approval"
 
 
 MEANING: dict[TenantState, str] = {
@@ -72,10 +74,25 @@ OPERATION_MOVES: dict[OperationState, tuple[tuple[str, OperationState], ...]] = 
         ("the engine reports success", OperationState.SUCCEEDED),
         ("the engine reports a failure", OperationState.FAILED),
         ("the worker hands it back, or dies and another one takes over", OperationState.INTERRUPTED),
+        ("a policy rule or a quota refuses what its preview shows, or a rule what it has made", OperationState.BLOCKED),
+        ("its preview would destroy data that no operator has approved", OperationState.AWAITING_APPROVAL),
     ),
     OperationState.SUCCEEDED: (),
     OperationState.FAILED: (),
     OperationState.INTERRUPTED: (),
+    OperationState.BLOCKED: (),
+    OperationState.AWAITING_APPROVAL: (),
+}
+
+OPERATION_MEANING: dict[OperationState, str] = {
+    OperationState.RUNNING: "its engine runs, or its worker died and the next one has not taken over yet",
+    OperationState.SUCCEEDED: "the stack is what was asked for, and keeps every policy rule",
+    OperationState.FAILED: "the error says whether it is tried again or an operator must act",
+    OperationState.INTERRUPTED: "the next operation resolves what it left",
+    OperationState.BLOCKED: "parked, not retried: an operator, another plan or another policy configuration must "
+    "change what was refused",
+    OperationState.AWAITING_APPROVAL: "parked: `tenantry approve OPERATION` queues another operation that may do "
+    "exactly what this one showed; `tenantry reject` closes it",
 }
 
 
@@ -101,10 +118,10 @@ def as_markdown() -> str:
     for state in TenantState:
         moves = "; ".join(f"`{target}`: {reason}" for reason, target in MOVES[state])
         lines.append(f"| `{state}` | {MEANING[state]} | {moves} |")
-    lines += ["", "## Operations", "| state | moves to |", "|---|---|"]
+    lines += ["", "## Operations", "| state | meaning | moves to |", "|---|---|---|"]
     for operation_state in OperationState:
         moves = "; ".join(f"`{target}`: {reason}" for reason, target in OPERATION_MOVES[operation_state])
-        lines.append(f"| `{operation_state}` | {moves or 'final'} |")
+        lines.append(f"| `{operation_state}` | {OPERATION_MEANING[operation_state]} | {moves or 'final'} |")
     return "\n".join(lines) + "\n"
 
 

@@ -61,9 +61,7 @@ def _resource(state: Mapping[str, Any], properties: Mapping[str, Any]) -> Resour
         {key: plain(value, key) for key, value in properties.items()},
         parent=state.get("parent") or "",
         protect=bool(state.get("protect")),
-        depends_on={
-            key: frozenset(urns) for key, urns in (state.get("propertyDependencies") or {}).items() if urns
-        },
+        depends_on={key: frozenset(urns) for key, urns in (state.get("propertyDependencies") or {}).items() if urns},
         dependencies=frozenset(state.get("dependencies") or ()),
     )
 

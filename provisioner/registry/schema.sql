@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS registry.operation (
     stack_name   text NOT NULL,
     kind         text NOT NULL,
     status       text NOT NULL DEFAULT 'running'
-                 CHECK (status IN ('running', 'succeeded', 'failed', 'interrupted')),
+                 CHECK (status IN ('running', 'succeeded', 'failed', 'interrupted', 'blocked', 'awaiting_approval')),
     reason       text NOT NULL,
     fencing      bigint NOT NULL,
     holder       text NOT NULL,
@@ -96,6 +96,9 @@ CREATE TABLE IF NOT EXISTS registry.operation (
     started_at   timestamptz NOT NULL DEFAULT now(),
     finished_at  timestamptz
 );
+ALTER TABLE registry.operation DROP CONSTRAINT IF EXISTS operation_status_check;
+ALTER TABLE registry.operation ADD CONSTRAINT operation_status_check
+    CHECK (status IN ('running', 'succeeded', 'failed', 'interrupted', 'blocked', 'awaiting_approval'));
 CREATE INDEX IF NOT EXISTS operation_tenant ON registry.operation (tenant_id, operation_id);
 CREATE INDEX IF NOT EXISTS operation_running ON registry.operation (stack_name) WHERE status = 'running';
 
@@ -112,6 +115,23 @@ CREATE TABLE IF NOT EXISTS registry.operation_step (
     started_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (operation_id, urn)
 );
+
+-- What an operation would have destroyed, and what an operator said to it. The answer is to the very diff.
+CREATE TABLE IF NOT EXISTS registry.approval (
+    operation_id bigint PRIMARY KEY REFERENCES registry.operation ON DELETE CASCADE,
+    tenant_id    text,                     -- null: a platform stack
+    stack_name   text NOT NULL,
+    diff_hash    text NOT NULL,            -- SHA-256 of `diff`, hexadecimal
+    diff         jsonb NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz NOT NULL,
+    decision     text CHECK (decision IN ('approved', 'rejected', 'superseded')),
+    decided_by   text,
+    decided_at   timestamptz,
+    reason       text,
+    used_by      bigint                    -- the operation that relied on it
+);
+CREATE INDEX IF NOT EXISTS approval_stack ON registry.approval (stack_name, operation_id);
 
 CREATE TABLE IF NOT EXISTS registry.timeline (
     entry_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

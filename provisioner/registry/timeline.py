@@ -26,6 +26,7 @@ class EntryKind(StrEnum):
     FAILURE = "failure"
     RECOVERY = "recovery"
     OPERATOR = "operator"
+    POLICY = "policy"
     PROOF = "proof"
 
 

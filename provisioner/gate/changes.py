@@ -1,0 +1,89 @@
+"""Which of an update's changes destroy data, and the exact diff that an approval is bound to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from provisioner.deployer.plan import Plan, PlannedStep
+
+#: What is lost with the resource. A tenant's rows are in its schema or database, in the pool under ``PoolTenant``.
+STATEFUL: Mapping[str, str] = {
+    "aws:rds/instance:Instance": "a database server with all its databases",
+    "aws:rds/cluster:Cluster": "a database cluster with all its databases",
+    "aws:rds/clusterInstance:ClusterInstance": "an instance of a database cluster",
+    "aws:rds/snapshot:Snapshot": "a database snapshot",
+    "aws:rds/clusterSnapshot:ClusterSnapshot": "a database snapshot",
+    "aws:docdb/cluster:Cluster": "a database cluster",
+    "aws:neptune/cluster:Cluster": "a database cluster",
+    "aws:dynamodb/table:Table": "a table with all its items",
+    "aws:elasticache/replicationGroup:ReplicationGroup": "a cache",
+    "aws:opensearch/domain:Domain": "a search domain with all its indexes",
+    "aws:s3/bucket:Bucket": "a bucket with all its objects",
+    "aws:s3/bucketV2:BucketV2": "a bucket with all its objects",
+    "aws:s3/bucketObject:BucketObject": "an object",
+    "aws:s3/bucketObjectv2:BucketObjectv2": "an object",
+    "aws:efs/fileSystem:FileSystem": "a file system",
+    "aws:ebs/volume:Volume": "a volume",
+    "aws:ebs/snapshot:Snapshot": "a volume's snapshot",
+    "aws:kms/key:Key": "a key, and with it everything that it encrypts",
+    "aws:kms/replicaKey:ReplicaKey": "a key, and with it everything that it encrypts",
+    "aws:kms/externalKey:ExternalKey": "a key, and with it everything that it encrypts",
+    "aws:secretsmanager/secret:Secret": "a secret with all its versions",
+    "aws:ssm/parameter:Parameter": "a parameter",
+    "aws:cloudwatch/logGroup:LogGroup": "a log",
+    "aws:sqs/queue:Queue": "a queue with its messages",
+    "aws:backup/vault:Vault": "a vault of backups",
+    "aws:cognito/userPool:UserPool": "a pool of users",
+    "tenantry-postgres:index:Database": "a database with all its rows",
+    "tenantry-postgres:index:Schema": "a schema with all its rows",
+    "tenantry-postgres:index:AppSchema": "the tables of a schema with all their rows",
+    "tenantry-postgres:index:PoolTenant": "a tenant's rows in the shared tables",
+    "tenantry-postgres:index:PoolSecurity": "the key of the pool's tokens, and with it every tenant's entry",
+}
+_SHOWN_VALUE = 300  #: characters of a property's value that an operator is shown
+
+
+def destructive(plan: Plan) -> tuple[PlannedStep, ...]:
+    """The steps that delete or replace what holds data, in the order of their URNs."""
+    found = [step for step in plan.steps if step.op in ("delete", "replace") and step.type in STATEFUL]
+    return tuple(sorted(found, key=lambda step: step.urn))
+
+
+def diff(plan: Plan) -> list[dict[str, Any]]:
+    """Every step of the update, in the order of the URNs, for JSON: what an operator approves. Holds no secret."""
+    return [_entry(step) for step in sorted(plan.steps, key=lambda step: step.urn)]
+
+
+def diff_hash(entries: list[dict[str, Any]]) -> str:
+    """SHA-256 over the diff, in hexadecimal: equal for the same changes to the same resources, and only then."""
+    text = json.dumps(entries, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _entry(step: PlannedStep) -> dict[str, Any]:
+    before, after = step.old.get("inputs") or {}, step.new.get("inputs") or {}
+    changed = sorted({*(_top(each) for each in step.changed), *(_top(each) for each in step.replacing)})
+    entry = {
+        "op": step.op,
+        "urn": step.urn,
+        "id": str(step.old.get("id") or ""),
+        "replacing": list(step.replacing),
+        "changed": {name: [_shown(before.get(name)), _shown(after.get(name))] for name in changed},
+        # What is shown is cut; what is approved is the whole.
+        "inputs": hashlib.sha256(json.dumps([before, after], sort_keys=True).encode()).hexdigest(),
+    }
+    if step.op in ("delete", "replace") and step.type in STATEFUL:
+        entry["destroys"] = STATEFUL[step.type]
+    return entry
+
+
+def _top(path: str) -> str:
+    return path.split(".")[0].split("[")[0]
+
+
+def _shown(value: Any) -> Any:
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return value if len(text) <= _SHOWN_VALUE else text[:_SHOWN_VALUE] + "..."
