@@ -3,7 +3,7 @@
 ``needs_of`` turns a preview into needs, ``Preflight.admitted`` lets an operation run or raises ``QuotaShortfall``.
 """
 
-from provisioner.quotas.aws import AwsClients, Boto3Clients, Place
+from provisioner.quotas.aws import AwsClients, Boto3Clients, Place, caller_place
 from provisioner.quotas.decision import Assessment, Finding, Shortfall
 from provisioner.quotas.errors import QuotaShortfall, QuotasUnavailable, QuotasUnreadable
 from provisioner.quotas.needs import Needs, Planned, needs_of
@@ -22,5 +22,6 @@ __all__ = [
     "QuotasUnavailable",
     "QuotasUnreadable",
     "Shortfall",
+    "caller_place",
     "needs_of",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.account import Account
+from provisioner.quotas.errors import QuotasUnavailable
 from provisioner.quotas.table import Quota, Scope
 
 #: Where the quotas that all Regions of a partition share are managed: IAM's and S3's.
@@ -71,6 +72,17 @@ class Boto3Clients:
                     ),
                 )
             return self._clients[key]
+
+
+def caller_place(clients: AwsClients, region: str) -> Place:
+    """The place of the credentials in use, for a stack whose account nobody recorded yet. Raises QuotasUnavailable."""
+    try:
+        return Place(str(clients("sts", region).get_caller_identity()["Account"]), region)
+    except (ClientError, BotoCoreError) as error:
+        raise QuotasUnavailable(
+            f"which AWS account this is could not be asked: sts:GetCallerIdentity: {error_code(error)}",
+            hint="check the worker's AWS credentials",
+        ) from error
 
 
 def error_code(error: ClientError | BotoCoreError) -> str:

@@ -42,7 +42,7 @@ class Quota:
     counter: Counter
     unit: str = ""  #: of limit and use; "" counts resources
     #: Documented defaults of Regions that have another one.
-    exceptions: Mapping[str, int] = field(default_factory=dict)
+    exceptions: Mapping[str, int] = field(default_factory=dict, hash=False)
     #: A deleted one goes on counting: a key waits for its deletion for days.
     lingers: bool = False
 

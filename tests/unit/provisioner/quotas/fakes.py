@@ -18,6 +18,7 @@ class Clock:
         self.now = 1_000.0
 
     def __call__(self) -> float:
+        self.now += 1e-6  # no two moments are the same
         return self.now
 
 
@@ -93,7 +94,7 @@ class _Client:
 
     def paginate(self, **arguments: Any) -> Any:
         # Two pages, whatever is listed.
-        entries = [{}] * self.aws.keys
+        entries: list[dict[str, str]] = [{}] * self.aws.keys
         field = {"kms": "Keys", "s3": "Buckets", "secretsmanager": "SecretList", "sns": "Topics", "logs": "logGroups"}
         name = field.get(self.service, "SecurityGroups")
         return [{name: entries[:1]}, {name: entries[1:]}]
