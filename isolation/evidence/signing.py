@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from isolation.evidence import canonical
-from isolation.evidence.document import Document
+from isolation.evidence.document import Document, Signature
 
 MAX_PEM = 16 * 1024  #: bytes
 
@@ -111,15 +111,14 @@ class SigningKey:
 
 def sign(document: Document, key: SigningKey) -> bytes:
     """The file: ``document`` with its signature, in canonical form."""
-    content = document.as_dict()
-    signed = canonical.dumps(content)
-    signature = {
-        "algorithm": "Ed25519",
-        "key_id": key.public.key_id,
-        "digest": sha256(signed),
-        "value": base64.b64encode(key.sign(signed)).decode(),
-    }
-    return canonical.dumps({**content, "signature": signature})
+    return canonical.dumps({**document.as_dict(), "signature": signature_of(document, key).model_dump()})
+
+
+def signature_of(document: Document, key: SigningKey) -> Signature:
+    """The same each time: Ed25519 has no randomness in it."""
+    signed = canonical.dumps(document.as_dict())
+    value = base64.b64encode(key.sign(signed)).decode()
+    return Signature(algorithm="Ed25519", key_id=key.public.key_id, digest=sha256(signed), value=value)
 
 
 def signed_part(content: dict[str, Any]) -> bytes:

@@ -1,0 +1,46 @@
+"""A request as a call of the proof in ``isolation``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import boto3
+
+from components.spec import PlatformOutputs
+from isolation.attempts import Attempt
+from isolation.evidence.document import ScopeKind
+from isolation.installation import Installation
+from isolation.proof import prove_all, prove_pair, prove_tenant
+from provisioner.proving.participants import Participants
+from provisioner.proving.request import ProofRequest
+from tenantry import Tenantry
+
+
+def run(
+    request: ProofRequest,
+    taking_part: Participants,
+    cells: Sequence[PlatformOutputs],
+    *,
+    sdk: Tenantry,
+    default_region: str,
+    seen: Callable[[Attempt], None],
+) -> list[Attempt]:
+    """Every attempt; nothing is raised for what an attack meets."""
+    region = next((each.region for each in cells if each.cell == taking_part.cell), default_region)
+    means: dict[str, Any] = {
+        "sdk": sdk,
+        "aws": boto3.session.Session(region_name=region),
+        "installation": Installation(platforms=tuple(cells)),
+        "seen": seen,
+    }
+    match request.kind:
+        case ScopeKind.ALL if len(taking_part.named) > 1:
+            return prove_all(taking_part.named, **means)
+        case ScopeKind.PAIR:
+            attacker, victim = taking_part.named
+            return prove_pair(attacker, victim, **means)
+        case _:
+            # one tenant, or the only one there is: its own place, and what outsiders try
+            [tenant] = taking_part.named
+            return prove_tenant(tenant, taking_part.others, fast=request.fast, **means)
