@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
+
+from components.account import Account
 
 Statement = dict[str, Any]
 Document = dict[str, Any]
@@ -19,6 +22,34 @@ DATA_ACTIONS = (
     "s3:PutObject",
 )
 """What an application does with a tenant's files. No deletion of versions: what it deletes can be brought back."""
+
+
+@dataclass(frozen=True)
+class KeyIdentity:
+    """A KMS key by what is known before it exists, so that a policy can be judged before anything is created.
+
+    AWS chooses a key's id. Its alias is ours and names one key of an account and region; its tags are given at its
+    creation. See docs/decisions/0016-documents-known-before-the-update.md.
+    """
+
+    alias: str
+    tenant_id: str  #: the tag: a tenant's id, or ``platform``
+    installation: str
+
+    def resource(self, account: Account) -> str:
+        return account.arn("kms", "key/*")
+
+    @property
+    def conditions(self) -> dict[str, dict[str, str]]:
+        """By operator. ``ForAnyValue`` is false where there is no alias."""
+        return {
+            "ForAnyValue:StringEquals": {"kms:ResourceAliases": self.alias},
+            "StringEquals": {
+                "aws:ResourceTag/tenant_id": self.tenant_id,
+                "aws:ResourceTag/managed-by": "tenantry",
+                "aws:ResourceTag/installation": self.installation,
+            },
+        }
 
 
 def document(*statements: Statement) -> Document:

@@ -15,7 +15,7 @@ from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy import RolePolicy
 
 from components.account import Account
-from components.documents import DATA_ACTIONS, TENANT_TAG, Document, Statement, document, to_json
+from components.documents import DATA_ACTIONS, TENANT_TAG, Document, KeyIdentity, Statement, document, to_json
 from components.naming import HASH_LENGTH, IAM_PATH, PREFIX
 from components.spec import Access
 
@@ -65,13 +65,13 @@ def trust_policy(
 
 
 def data_policy(
-    account: Account, bucket: str, key_arn: str, *, tenant_id: str | None = None, access: Access = Access.FULL
+    account: Account, bucket: str, key: KeyIdentity, *, tenant_id: str | None = None, access: Access = Access.FULL
 ) -> Document:
     """What a session may do: the files of its tenant, and the key through S3 for them.
 
     Without ``tenant_id`` the bucket is shared and a session reaches the prefix of its own tag only. With it the bucket
     is the tenant's own, and the session must carry that tenant's tag too. Suspended access denies it all, to
-    sessions already issued as well.
+    sessions already issued as well, and every key.
     """
     bucket_arn = account.bucket_arn(bucket)
     if access is not Access.FULL:
@@ -80,7 +80,7 @@ def data_policy(
                 "Sid": "Suspended",
                 "Effect": "Deny",
                 "Action": [*DATA_ACTIONS, "s3:ListBucket", "kms:Decrypt", "kms:GenerateDataKey"],
-                "Resource": [bucket_arn, f"{bucket_arn}/*", key_arn],
+                "Resource": [bucket_arn, f"{bucket_arn}/*", key.resource(account)],
             }
         )
     shared = tenant_id is None
@@ -108,16 +108,21 @@ def data_policy(
             "Sid": "KeyForOwnFiles",
             "Effect": "Allow",
             "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-            "Resource": key_arn,
+            "Resource": key.resource(account),
             "Condition": {
-                "StringEquals": {"kms:ViaService": account.service("s3"), **tagged.get("StringEquals", {})},
+                **key.conditions,
+                "StringEquals": {
+                    "kms:ViaService": account.service("s3"),
+                    **key.conditions["StringEquals"],
+                    **tagged.get("StringEquals", {}),
+                },
                 "StringLike": {"kms:EncryptionContext:aws:s3:arn": [bucket_arn, objects]},
             },
         },
     )
 
 
-def boundary_policy(account: Account, shared_bucket: str, platform_key_arn: str) -> Document:
+def boundary_policy(account: Account, shared_bucket: str, platform_key: KeyIdentity) -> Document:
     """The most any tenant role of the cell can ever do, whatever policy it is given.
 
     The tenant's prefix of the shared bucket, or a bucket named after the tenant; keys tagged with the tenant or the
@@ -145,9 +150,10 @@ def boundary_policy(account: Account, shared_bucket: str, platform_key_arn: str)
             "Sid": "PlatformKey",
             "Effect": "Allow",
             "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-            "Resource": platform_key_arn,
+            "Resource": platform_key.resource(account),
             "Condition": {
-                "StringEquals": via_s3,
+                **platform_key.conditions,
+                "StringEquals": {**via_s3, **platform_key.conditions["StringEquals"]},
                 "StringLike": {"kms:EncryptionContext:aws:s3:arn": [shared, f"{shared}/{TENANT_TAG}/*"]},
             },
         },
@@ -159,8 +165,8 @@ def boundary_policy(account: Account, shared_bucket: str, platform_key_arn: str)
             "Condition": {
                 "StringEquals": {
                     **via_s3,
+                    **platform_key.conditions["StringEquals"],
                     "aws:ResourceTag/tenant_id": TENANT_TAG,
-                    "aws:ResourceTag/managed-by": "tenantry",
                 },
                 "StringLike": {"kms:EncryptionContext:aws:s3:arn": [own, f"{own}/*"]},
             },
@@ -173,7 +179,7 @@ class PermissionsBoundaryArgs:
     policy_name: str
     account: pulumi.Input[Account]
     shared_bucket: pulumi.Input[str]
-    platform_key_arn: pulumi.Input[str]
+    platform_key: KeyIdentity
     tags: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -188,8 +194,12 @@ class PermissionsBoundary(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PermissionsBoundaryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("tenantry:index:PermissionsBoundary", name, None, opts)
-        text = pulumi.Output.all(args.account, args.shared_bucket, args.platform_key_arn).apply(
-            lambda known: to_json(boundary_policy(*known), limit=MANAGED_POLICY_LIMIT, what="the permissions boundary")
+        text = pulumi.Output.all(args.account, args.shared_bucket).apply(
+            lambda known: to_json(
+                boundary_policy(known[0], known[1], args.platform_key),
+                limit=MANAGED_POLICY_LIMIT,
+                what="the permissions boundary",
+            )
         )
         self.policy = Policy(
             name,
@@ -211,7 +221,7 @@ class TenantRoleArgs:
     role_name: str
     account: pulumi.Input[Account]
     bucket: pulumi.Input[str]
-    key_arn: pulumi.Input[str]
+    key: KeyIdentity
     boundary_arn: pulumi.Input[str]
     brokers: tuple[str, ...]
     tags: Mapping[str, str]
@@ -249,9 +259,9 @@ class TenantRole(pulumi.ComponentResource):
             tags=dict(args.tags),
             opts=child,
         )
-        allowed = pulumi.Output.all(args.account, args.bucket, args.key_arn).apply(
+        allowed = pulumi.Output.all(args.account, args.bucket).apply(
             lambda known: to_json(
-                data_policy(*known, tenant_id=args.tenant_id, access=args.access),
+                data_policy(known[0], known[1], args.key, tenant_id=args.tenant_id, access=args.access),
                 limit=ROLE_POLICY_LIMIT,
                 what="the role's policy",
             )

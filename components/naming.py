@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 
 from components.account import Account
+from components.documents import KeyIdentity
 from components.spec import PlatformSpec, TenantSpec
 
 PREFIX = "tenantry"
@@ -88,6 +89,12 @@ class Names:
     @property
     def key_alias(self) -> str:
         return f"alias/{self.aws}"
+
+    @property
+    def key(self) -> KeyIdentity:
+        """The owner's KMS key, for policies."""
+        # The tag of all cells' platforms reads ``platform``; a tenant id has no dot.
+        return KeyIdentity(self.key_alias, self.owner_id.partition(".")[0], self.installation)
 
     @property
     def instance(self) -> str:

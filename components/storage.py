@@ -33,12 +33,13 @@ UPLOAD_DAYS = 7
 
 
 def bucket_policy(
-    account: Account, bucket: str, key_arn: str, data_role_arn: str, *, shared: bool, tenant_id: str | None = None
+    account: Account, bucket: str, data_role_arn: str, *, shared: bool, tenant_id: str | None = None
 ) -> Document:
     """Denials only: whoever is allowed something is so by an IAM policy, and never more than this leaves.
 
-    Not without TLS; nothing encrypted otherwise than with ``key_arn``; no file's content but to sessions of
-    ``data_role_arn``; and of a shared bucket to these only under the prefix of their tenant's tag.
+    Not without TLS; nothing encrypted otherwise than by default, or with a named KMS key of this account and region,
+    which of them is for the role's policy, its boundary and the keys' own policies; no file's content but to sessions
+    of ``data_role_arn``; and of a shared bucket to these only under the prefix of their tenant's tag.
     """
     arn = account.bucket_arn(bucket)
     objects = f"{arn}/*"
@@ -66,12 +67,24 @@ def bucket_policy(
             },
         ),
         deny(
-            "OnlyThisKey",
+            "OnlyOwnKeys",
             "s3:PutObject",
             objects,
             {
-                "StringNotEquals": {"s3:x-amz-server-side-encryption-aws-kms-key-id": key_arn},
+                "StringNotLike": {"s3:x-amz-server-side-encryption-aws-kms-key-id": account.arn("kms", "key/*")},
                 "Null": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "false"},
+            },
+        ),
+        # Asked for KMS without a key S3 takes the account's aws/s3, not the bucket's default.
+        deny(
+            "OnlyNamedKeys",
+            "s3:PutObject",
+            objects,
+            {
+                "Null": {
+                    "s3:x-amz-server-side-encryption": "false",
+                    "s3:x-amz-server-side-encryption-aws-kms-key-id": "true",
+                }
             },
         ),
         deny(
@@ -182,7 +195,7 @@ class Bucket(pulumi.ComponentResource):
         policy = BucketPolicy(
             name,
             bucket=bucket,
-            policy=pulumi.Output.all(args.account, args.bucket_name, args.key_arn, args.data_role_arn).apply(
+            policy=pulumi.Output.all(args.account, args.bucket_name, args.data_role_arn).apply(
                 lambda known: to_json(
                     bucket_policy(*known, shared=args.tenant_id is None, tenant_id=args.tenant_id),
                     limit=BUCKET_POLICY_LIMIT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -108,7 +109,10 @@ class CloudSubject:
     def on_key(self, principal: Principal, action: str, *, through_s3: bool, of: str | None = None) -> Decision:
         """Whether ``principal`` may use this tenant's key; S3 names the object that it is used for (``of``)."""
         arn = self.outputs.kms_key_arn
-        context = {f"aws:ResourceTag/{key}": value for key, value in self.cloud.key_tags(arn).items()}
+        context: dict[str, str | Sequence[str]] = {
+            f"aws:ResourceTag/{key}": value for key, value in self.cloud.key_tags(arn).items()
+        }
+        context["kms:ResourceAliases"] = self.cloud.key_aliases(arn)
         context["kms:EncryptionContext:aws:s3:arn"] = of or self.object_arn
         if through_s3:
             context["kms:ViaService"] = f"s3.{self.region}.amazonaws.com"

@@ -154,7 +154,7 @@ class SiloTenant(Tenant):
                 role_name=self._names.role,
                 account=self._account,
                 bucket=bucket_name,
-                key_arn=key.arn,
+                key=self._names.key,
                 boundary_arn=platform.permissions_boundary_arn,
                 brokers=platform.broker_principal_arns,
                 tenant_id=spec.tenant_id,

@@ -292,16 +292,18 @@ def _files(estate: Estate, owner_id: str, tenant_id: str | None) -> Files:
             Tags=[
                 {"TagKey": "tenant_id", "TagValue": owner_id},
                 {"TagKey": "managed-by", "TagValue": "tenantry"},
+                {"TagKey": "installation", "TagValue": names.installation},
             ],
         )["KeyMetadata"]["Arn"]
     )
+    estate.aws.client("kms").create_alias(AliasName=names.key_alias, TargetKeyId=key_arn)
     s3 = estate.aws.client("s3")
     s3.create_bucket(Bucket=bucket)
-    policy = bucket_policy(ACCOUNT, bucket, key_arn, role_arn, shared=tenant_id is None, tenant_id=tenant_id)
+    policy = bucket_policy(ACCOUNT, bucket, role_arn, shared=tenant_id is None, tenant_id=tenant_id)
     s3.put_bucket_policy(Bucket=bucket, Policy=to_json(policy, limit=20480, what="bucket"))
     iam = estate.aws.client("iam")
     if tenant_id is None:
-        document = to_json(boundary_policy(ACCOUNT, bucket, key_arn), limit=6144, what="boundary")
+        document = to_json(boundary_policy(ACCOUNT, bucket, names.key), limit=6144, what="boundary")
         iam.create_policy(PolicyName=names.boundary, Path=IAM_PATH, PolicyDocument=document)
     boundary = f"arn:aws:iam::{ACCOUNT.id}:policy{IAM_PATH}{estate.names('platform').boundary}"
     iam.create_role(
@@ -314,7 +316,7 @@ def _files(estate: Estate, owner_id: str, tenant_id: str | None) -> Files:
     iam.put_role_policy(
         RoleName=names.role,
         PolicyName="tenant-data",
-        PolicyDocument=to_json(data_policy(ACCOUNT, bucket, key_arn, tenant_id=tenant_id), limit=10240, what="role"),
+        PolicyDocument=to_json(data_policy(ACCOUNT, bucket, names.key, tenant_id=tenant_id), limit=10240, what="role"),
     )
     return Files(bucket, key_arn, role_arn)
 

@@ -27,7 +27,8 @@ ACCOUNT = Account("123456789012", "eu-central-1")
 NAMES = Names("demo", "acme")
 BUCKET = NAMES.bucket(ACCOUNT)
 BUCKET_ARN = f"arn:aws:s3:::{BUCKET}"
-KEY = ACCOUNT.arn("kms", "key/11111111-2222-3333-4444-555555555555")
+ANY_KEY = ACCOUNT.arn("kms", "key/*")
+PLATFORM_KEY = Names("demo", "platform").key
 ROLE = NAMES.role_arn(ACCOUNT)
 BROKER = "arn:aws:iam::123456789012:role/broker"
 DEPLOYER = "arn:aws:iam::123456789012:role/deployer"
@@ -43,9 +44,9 @@ FULL_USE = KeyUse(
 CRYPTOGRAPHY = {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:CreateGrant"}
 
 TENANT_DATA_POLICIES = {
-    "shared role": data_policy(ACCOUNT, BUCKET, KEY),
-    "own role": data_policy(ACCOUNT, BUCKET, KEY, tenant_id="acme"),
-    "boundary": boundary_policy(ACCOUNT, BUCKET, KEY),
+    "shared role": data_policy(ACCOUNT, BUCKET, PLATFORM_KEY),
+    "own role": data_policy(ACCOUNT, BUCKET, NAMES.key, tenant_id="acme"),
+    "boundary": boundary_policy(ACCOUNT, BUCKET, PLATFORM_KEY),
     "shared trust": trust_policy(ACCOUNT, (BROKER,)),
     "own trust": trust_policy(ACCOUNT, (BROKER,), tenant_id="acme"),
     "key": key_policy(ACCOUNT, FULL_USE),
@@ -114,18 +115,47 @@ def test_the_boundary_reaches_only_buckets_named_after_the_whole_tenant_id() -> 
     assert statement(TENANT_DATA_POLICIES["boundary"], "ListOwn")["Resource"] == own
     key = statement(TENANT_DATA_POLICIES["boundary"], "KeyOfTheTenant")
     assert key["Condition"]["StringEquals"]["aws:ResourceTag/tenant_id"] == TENANT_TAG
+    assert key["Condition"]["StringEquals"]["aws:ResourceTag/installation"] == "demo"
+
+
+@pytest.mark.parametrize(
+    ("name", "sid", "owner"),
+    [
+        ("shared role", "KeyForOwnFiles", "platform"),
+        ("own role", "KeyForOwnFiles", "acme"),
+        ("boundary", "PlatformKey", "platform"),
+    ],
+)
+def test_one_key_is_named_by_its_alias_and_its_tags(name: str, sid: str, owner: str) -> None:
+    each = statement(TENANT_DATA_POLICIES[name], sid)
+    assert each["Resource"] == ANY_KEY
+    condition = each["Condition"]
+    # ForAllValues would hold for a key without any alias.
+    assert condition["ForAnyValue:StringEquals"] == {"kms:ResourceAliases": Names("demo", owner).key_alias}
+    tags = {key: value for key, value in condition["StringEquals"].items() if key.startswith("aws:ResourceTag/")}
+    assert tags == {
+        "aws:ResourceTag/tenant_id": owner,
+        "aws:ResourceTag/managed-by": "tenantry",
+        "aws:ResourceTag/installation": "demo",
+    }
+
+
+def test_the_platforms_key_of_another_cell_has_an_alias_of_its_own_and_the_same_tag() -> None:
+    there = Names("demo", "platform.eu1").key
+    assert there.tenant_id == PLATFORM_KEY.tenant_id == "platform"
+    assert there.alias != PLATFORM_KEY.alias
 
 
 @pytest.mark.parametrize("tenant_id", [None, "acme"])
 def test_suspension_denies_everything_the_role_could_do(tenant_id: str | None) -> None:
-    full = data_policy(ACCOUNT, BUCKET, KEY, tenant_id=tenant_id)
-    suspended = data_policy(ACCOUNT, BUCKET, KEY, tenant_id=tenant_id, access=Access.SUSPENDED)
+    full = data_policy(ACCOUNT, BUCKET, NAMES.key, tenant_id=tenant_id)
+    suspended = data_policy(ACCOUNT, BUCKET, NAMES.key, tenant_id=tenant_id, access=Access.SUSPENDED)
     allowed = set(itertools.chain.from_iterable(as_list(each["Action"]) for each in statements(full)))
     (denial,) = suspended["Statement"]
     assert denial["Effect"] == "Deny"
     assert "Condition" not in denial
     assert set(denial["Action"]) >= allowed
-    assert set(denial["Resource"]) == {BUCKET_ARN, f"{BUCKET_ARN}/*", KEY}
+    assert set(denial["Resource"]) == {BUCKET_ARN, f"{BUCKET_ARN}/*", ANY_KEY}
 
 
 @pytest.mark.parametrize("tenant_id", [None, "acme"])
@@ -217,8 +247,8 @@ def test_named_brokers_and_provisioners_are_the_only_ones_to_read_secrets() -> N
     assert statement(policy, "GrantsForAwsServices")["Condition"]["StringEquals"]["aws:PrincipalArn"] == [DEPLOYER]
 
 
-SHARED_BUCKET_POLICY = bucket_policy(ACCOUNT, BUCKET, KEY, ROLE, shared=True)
-OWN_BUCKET_POLICY = bucket_policy(ACCOUNT, BUCKET, KEY, ROLE, shared=False, tenant_id="acme")
+SHARED_BUCKET_POLICY = bucket_policy(ACCOUNT, BUCKET, ROLE, shared=True)
+OWN_BUCKET_POLICY = bucket_policy(ACCOUNT, BUCKET, ROLE, shared=False, tenant_id="acme")
 
 
 @pytest.mark.parametrize("policy", [SHARED_BUCKET_POLICY, OWN_BUCKET_POLICY], ids=["shared", "own"])
@@ -228,17 +258,24 @@ def test_bucket_policies_only_deny(policy: dict[str, Any]) -> None:
     assert set(statement(policy, "OnlyTls")["Resource"]) == {BUCKET_ARN, f"{BUCKET_ARN}/*"}
 
 
-@pytest.mark.parametrize("sid", ["OnlyKms", "OnlyThisKey"])
-def test_uploads_that_say_nothing_get_the_buckets_own_encryption(sid: str) -> None:
+@pytest.mark.parametrize(("sid", "operator"), [("OnlyKms", "StringNotEquals"), ("OnlyOwnKeys", "StringNotLike")])
+def test_uploads_that_say_nothing_get_the_buckets_own_encryption(sid: str, operator: str) -> None:
     condition = statement(OWN_BUCKET_POLICY, sid)["Condition"]
     # StringNotEquals holds when the header is absent, which would refuse every plain upload.
     assert set(condition["Null"].values()) == {"false"}
-    assert set(condition["Null"]) == set(condition["StringNotEquals"])
+    assert set(condition["Null"]) == set(condition[operator])
 
 
-def test_uploads_with_another_key_are_refused() -> None:
-    assert statement(OWN_BUCKET_POLICY, "OnlyThisKey")["Condition"]["StringNotEquals"] == {
-        "s3:x-amz-server-side-encryption-aws-kms-key-id": KEY
+def test_uploads_with_a_key_of_elsewhere_or_of_awss_are_refused() -> None:
+    assert statement(OWN_BUCKET_POLICY, "OnlyOwnKeys")["Condition"]["StringNotLike"] == {
+        "s3:x-amz-server-side-encryption-aws-kms-key-id": ANY_KEY
+    }
+    # Without the key's header S3 would take aws/s3, whose policy lets in the whole account.
+    assert statement(OWN_BUCKET_POLICY, "OnlyNamedKeys")["Condition"] == {
+        "Null": {
+            "s3:x-amz-server-side-encryption": "false",
+            "s3:x-amz-server-side-encryption-aws-kms-key-id": "true",
+        }
     }
 
 
