@@ -45,10 +45,6 @@ class Cloud:
         """A KMS key's aliases, which policies read as ``kms:ResourceAliases``."""
         return self._once("key aliases", arn, self._read_key_aliases)  # type: ignore[no-any-return]
 
-    def key_aliases(self, arn: str) -> tuple[str, ...]:
-        """A KMS key's aliases, which policies read as ``kms:ResourceAliases``."""
-        return self._once("key aliases", arn, self._read_key_aliases)  # type: ignore[no-any-return]
-
     def secret(self, arn: str) -> ResourcePolicies:
         return self._once("secret", arn, self._read_secret)  # type: ignore[no-any-return]
 
@@ -124,11 +120,6 @@ class Cloud:
         kms, key_id = self._of_key(arn)
         pages = kms.get_paginator("list_resource_tags").paginate(KeyId=key_id)
         return {tag["TagKey"]: tag["TagValue"] for page in pages for tag in page["Tags"]}
-
-    def _read_key_aliases(self, arn: str) -> tuple[str, ...]:
-        kms, key_id = self._of_key(arn)
-        pages = kms.get_paginator("list_aliases").paginate(KeyId=key_id)
-        return tuple(sorted(alias["AliasName"] for page in pages for alias in page["Aliases"]))
 
     def _read_key_aliases(self, arn: str) -> tuple[str, ...]:
         kms, key_id = self._of_key(arn)
