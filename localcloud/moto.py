@@ -20,15 +20,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from localcloud import quotas
-
 #: Services that are loaded before the first request: each costs up to a second, then.
-WARM = ("sts", "kms", "s3", "iam", "secretsmanager", "logs", "monitoring", "sns", "sqs", "tagging")
+WARM = ("sts", "kms", "s3", "iam", "secretsmanager", "logs", "monitoring", "sns", "sqs", "servicequotas", "tagging")
 #: These take as long as all others together: they are loaded right after the server is ready.
 WARM_LATER = ("ec2", "ssm", "rds")
 ACCOUNT_ID = "123456789012"
 #: ``POST`` sets what RDS's API tells about an instance: ``{"account", "region", "identifier", "status"}``.
 STATUS_PATH = "/tenantry/rds/status"
+#: ``POST`` sets a quota: ``{"region", "quota": "rds/L-7B6409FD", "value"}``; null is AWS's default again.
+QUOTA_PATH = "/tenantry/quota"
 #: Answered with 204 as soon as requests are served.
 READY_PATH = "/tenantry/ready"
 
@@ -44,8 +44,10 @@ def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None) ->
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
+    adaptations = _adaptations()
+
     def create_app(backend: Any) -> Any:
-        for adapt in _ADAPTED.get(backend, ()):
+        for adapt in adaptations.get(backend, ()):
             adapt()
         return create_backend_app(backend)
 
@@ -106,22 +108,30 @@ def _unjudged_bucket_policies() -> None:
     replaced.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
 
 
-#: What moto's services are taught before they are loaded.
-_ADAPTED: dict[str, tuple[Callable[[], None], ...]] = {
-    "rds": (_real_addresses, quotas.serve_rds_attributes),
-    "s3": (_unjudged_bucket_policies,),
-    "iam": (quotas.serve_iam_summary,),
-    "servicequotas": (quotas.serve_service_quotas,),
-}
+def _adaptations() -> dict[str, tuple[Callable[[], None], ...]]:
+    """What moto's services are taught before they are loaded."""
+    from localcloud import quotas
+
+    return {
+        "rds": (_real_addresses, quotas.serve_rds_attributes),
+        "s3": (_unjudged_bucket_policies,),
+        "iam": (quotas.serve_iam_summary,),
+        "servicequotas": (quotas.serve_service_quotas,),
+    }
 
 
 def _application(moto: Any) -> Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]:
+    from localcloud import quotas
+
+    #: What a ``POST`` of JSON sets beside AWS's API; 404 when there is nothing of that name.
+    setters = {STATUS_PATH: _set_status, QUOTA_PATH: quotas.set_value}
+
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
         if path == READY_PATH:
             start_response("204 No Content", [("Content-Length", "0")])
             return []
-        setter = _SETTERS.get(str(path))
+        setter = setters.get(str(path))
         if setter is None:
             answer: Iterable[bytes] = moto(environ, start_response)
             return answer
@@ -141,13 +151,6 @@ def _set_status(wanted: dict[str, str]) -> bool:
         backend.databases[wanted["identifier"]].status = wanted["status"]
         return True
     return False
-
-
-#: What a ``POST`` of JSON sets beside AWS's API; 404 when there is nothing of that name.
-_SETTERS: dict[str, Callable[[dict[str, Any]], bool]] = {
-    STATUS_PATH: _set_status,
-    quotas.QUOTA_PATH: quotas.set_value,
-}
 
 
 def main(arguments: list[str] | None = None) -> None:

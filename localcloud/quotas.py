@@ -17,16 +17,13 @@ from provisioner.quotas.aws import HOME_REGIONS
 from provisioner.quotas.table import POLICIES, QUOTAS, ROLES, Quota, Scope
 from provisioner.quotas.usage import RDS_ATTRIBUTES
 
-#: ``POST`` sets a quota: ``{"region", "quota": "rds/L-7B6409FD", "value"}``; a value of null is AWS's default again.
-QUOTA_PATH = "/tenantry/quota"
-
 _HOME = HOME_REGIONS["aws"]
 _lock = threading.Lock()
 _values: dict[tuple[str, str], int] = {}  # by Region and quota key: this process is the account
 
 
 def set_value(wanted: dict[str, Any]) -> bool:
-    """Set a quota; False for one that is not known."""
+    """What was posted to ``QUOTA_PATH``; False for a quota that is not known."""
     quota = QUOTAS.get(str(wanted["quota"]))
     if quota is None:
         return False

@@ -157,3 +157,21 @@ def latency(
         print_json(current)
     else:
         out.print("\n".join(f"{name} {value:g} s" for name, value in current.items()) or "No operation is delayed.")
+
+
+@local.command()
+@reports_errors
+def quota(
+    code: Annotated[str, typer.Argument(help="a quota code that `tenantry quotas` shows, as L-7B6409FD")],
+    value: Annotated[int | None, typer.Argument(min=0, help="AWS's default by default")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Set a quota of the local AWS, to see what happens when one is used up."""
+    from localcloud.home import Home
+    from localcloud.quota_control import set_quota
+
+    found = set_quota(Home.default(), code, value)
+    if json_output:
+        print_json({"quota": found.key, "value": value if value is not None else found.default})
+    else:
+        out.print(f"{found.name} ({found.code}): {'AWS default' if value is None else value}")

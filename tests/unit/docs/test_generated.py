@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from provisioner import lifecycle, settings
+from provisioner.quotas import document as quotas
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("lifecycle.md", lifecycle.as_markdown), ("configuration.md", settings.as_markdown)]
+    ("name", "content"),
+    [
+        ("lifecycle.md", lifecycle.as_markdown),
+        ("configuration.md", settings.as_markdown),
+        ("quotas.md", quotas.as_markdown),
+    ],
 )
 def test_generated_documents_are_up_to_date(name: str, content: Callable[[], str]) -> None:
     assert (DOCS / name).read_text() == content(), f"regenerate docs/{name}"
