@@ -109,7 +109,7 @@ def serve_rds_attributes() -> None:
         used = {
             "DBInstances": len(backend.databases),
             "AllocatedStorage": sum(int(instance.allocated_storage) for instance in backend.databases.values()),
-            "DBParameterGroups": len(backend.db_parameter_groups),
+            "DBParameterGroups": sum(not name.startswith("default.") for name in backend.db_parameter_groups),
             "DBSubnetGroups": len(backend.subnet_groups),
             "ManualSnapshots": sum(s.snapshot_type == "manual" for s in backend.database_snapshots.values()),
         }
