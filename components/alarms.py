@@ -19,16 +19,25 @@ MIB = 1024**2
 
 
 def topic_policy(account: Account, topic: str) -> Document:
-    """CloudWatch's alarms of this account publish, nobody else's."""
+    """CloudWatch's alarms of this account publish, nobody else's, and nobody without TLS."""
+    arn = account.arn("sns", topic)
     return document(
         {
             "Sid": "AlarmsOfThisAccount",
             "Effect": "Allow",
             "Principal": {"Service": "cloudwatch.amazonaws.com"},
             "Action": "sns:Publish",
-            "Resource": account.arn("sns", topic),
+            "Resource": arn,
             "Condition": {"StringEquals": {"aws:SourceAccount": account.id}},
-        }
+        },
+        {
+            "Sid": "OnlyTls",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sns:Publish",
+            "Resource": arn,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
     )
 
 

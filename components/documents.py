@@ -29,7 +29,7 @@ class KeyIdentity:
     """A KMS key by what is known before it exists, so that a policy can be judged before anything is created.
 
     AWS chooses a key's id. Its alias is ours and names one key of an account and region; its tags are given at its
-    creation. See docs/decisions/0016-documents-known-before-the-update.md.
+    creation. See docs/decisions/0020-documents-known-before-the-update.md.
     """
 
     alias: str

@@ -59,7 +59,10 @@ class InstanceSpec(Frozen):
         "db.t4g.medium", pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$", description="RDS instance class"
     )
     storage_gib: int = Field(20, ge=20, le=65536, description="allocated storage, GiB")
-    multi_az: bool = Field(False, description="a standby in a second Availability Zone; doubles the instance cost")
+    multi_az: bool = Field(
+        False,
+        description="a standby in a second Availability Zone: doubles the cost; in production there always is one",
+    )
     backup_days: int = Field(7, ge=1, le=35, description="days of automated backups kept")
 
 

@@ -12,7 +12,7 @@ from components.firewall import POSTGRES_PORT, SecurityGroup, SecurityGroupArgs
 from components.identity import TenantRole, TenantRoleArgs
 from components.keys import EncryptionKey, EncryptionKeyArgs, KeyUse
 from components.naming import IAM_PATH, Names
-from components.spec import PlatformOutputs, TenantSpec
+from components.spec import Environment, PlatformOutputs, TenantSpec
 from components.storage import Bucket, BucketArgs
 from components.tags import tenant_tags
 from components.tenant_schema import TenantSchema, TenantSchemaArgs
@@ -116,6 +116,8 @@ class SiloTenant(Tenant):
                 tags=self._tags,
                 protect=spec.protect,
                 final_snapshot=spec.final_snapshot,
+                # As the shared one: in production an instance without a standby is a single point of failure.
+                multi_az=spec.instance.multi_az or spec.environment is Environment.PRODUCTION,
             ),
             opts=self._child,
         )

@@ -92,6 +92,13 @@ class Cloud(mocks.Mocks):
         }
 
 
+class PreviewedCloud(Cloud):
+    """Answers as a preview of a stack's creation does: with what the program asked for, and nothing more."""
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        return "", dict(args.inputs)
+
+
 class _Monitor(mocks.MockMonitor):
     def __init__(self, cloud: mocks.Mocks) -> None:
         super().__init__(cloud)
@@ -173,12 +180,17 @@ def run(
     stack_name: str = "acme",
     config: dict[str, str] | None = None,
     cloud: mocks.Mocks | None = None,
+    preview: bool = False,
 ) -> Run:
-    """Run ``program`` as the program of a stack; raises what it raises. ``cloud`` answers instead of :class:`Cloud`."""
-    return copy_context().run(_run, program, stack_name, config or {}, cloud or Cloud())
+    """Run ``program`` as the program of a stack; raises what it raises. ``cloud`` answers instead of :class:`Cloud`.
+
+    In a ``preview`` inputs that the update alone will tell are :class:`pulumi.output.Unknown`.
+    """
+    cloud = cloud or (PreviewedCloud() if preview else Cloud())
+    return copy_context().run(_run, program, stack_name, config or {}, cloud, preview)
 
 
-def _run(program: Callable[[], Any], stack_name: str, config: dict[str, str], cloud: mocks.Mocks) -> Run:
+def _run(program: Callable[[], Any], stack_name: str, config: dict[str, str], cloud: mocks.Mocks, preview: bool) -> Run:
     monitor = _Monitor(cloud)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -203,7 +215,7 @@ def _run(program: Callable[[], Any], stack_name: str, config: dict[str, str], cl
                 engine=mocks.MockEngine(None),
                 project="tenantry",
                 stack=stack_name,
-                dry_run=False,
+                dry_run=preview,
                 organization="organization",
             )
         )

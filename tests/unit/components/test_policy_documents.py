@@ -298,9 +298,12 @@ def test_an_own_bucket_refuses_sessions_of_its_role_with_another_tenants_tag() -
 
 
 def test_only_this_accounts_alarms_publish() -> None:
-    (each,) = topic_policy(ACCOUNT, NAMES.topic)["Statement"]
+    policy = topic_policy(ACCOUNT, NAMES.topic)
+    (each,) = statements(policy)
     assert each["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert each["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT.id}}
+    (refusal,) = statements(policy, "Deny")
+    assert refusal["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 @pytest.mark.parametrize("service", ["s3", "kms", "secretsmanager", "logs"])

@@ -177,6 +177,11 @@ def test_a_silo_uses_its_own_key_for_everything_that_is_encrypted() -> None:
     assert PLATFORM.shared_role_arn not in everything
 
 
+@pytest.mark.parametrize(("environment", "standby"), [(Environment.PRODUCTION, True), (Environment.DEVELOPMENT, False)])
+def test_a_silos_instance_has_a_standby_in_production(environment: Environment, standby: bool) -> None:
+    assert declared(Tier.SILO, environment=environment).one("Instance").inputs["multiAz"] is standby
+
+
 def test_a_silos_instance_is_private_encrypted_backed_up_and_protected() -> None:
     instance = declared(Tier.SILO, instance=InstanceSpec(backup_days=14, multi_az=True)).one("Instance")
     inputs = instance.inputs
