@@ -12,17 +12,19 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from pydantic import BaseModel, ConfigDict, Field
 
-from provisioner import operator_tasks
+from provisioner import approving, operator_tasks
 from provisioner.broker import ApplicationTokens
 from provisioner.broker_api import ErrorAnswer
 from provisioner.errors import NotFound, Reject
 from provisioner.explain import explain, tenant_document
 from provisioner.operate import Pool
-from provisioner.registry import events, operations, tenants
+from provisioner.registry import approvals, events, operations, tenants
+from provisioner.registry.approvals import Answer
 from provisioner.registry.events import EventStatus
 
 TenantPath = Annotated[str, Path(min_length=3, max_length=40, pattern=r"^[a-z][a-z0-9-]*$", examples=["acme"])]
 EventPath = Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_]+$", examples=["evt_1"])]
+OperationPath = Annotated[int, Path(ge=1, le=2**63 - 1, examples=[1])]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -44,6 +46,12 @@ class Authorisation(BaseModel):
 
     by: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$", description="who authorises it")
     reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
+
+
+class AnswerBody(Authorisation):
+    diff_hash: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="answer only if the diff that waits still has this hash"
+    )
 
 
 class Queued(BaseModel):
@@ -109,6 +117,18 @@ def operator_router(pool: Callable[[], Pool], tokens: ApplicationTokens) -> APIR
         found = await operations.list_operations(connection, tenant_id=tenant_id, limit=limit)
         return [vars(operation) for operation in found]
 
+    @router.get("/approvals", summary="Updates that would destroy data, with their diffs, newest first")
+    async def list_approvals(connection: Connection, open_only: bool = True, limit: Limit = 50) -> list[dict[str, Any]]:
+        return [vars(each) for each in await approvals.list_approvals(connection, open_only=open_only, limit=limit)]
+
+    @router.post("/operations/{operation_id}/approve", summary="Let a parked operation do exactly what it showed")
+    async def approve(operation_id: OperationPath, body: AnswerBody, connection: Connection) -> dict[str, Any]:
+        return await _answered(connection, operation_id, Answer.APPROVED, body)
+
+    @router.post("/operations/{operation_id}/reject", summary="Refuse a parked operation")
+    async def reject(operation_id: OperationPath, body: AnswerBody, connection: Connection) -> dict[str, Any]:
+        return await _answered(connection, operation_id, Answer.REJECTED, body)
+
     @router.get("/events", summary="Stripe events, newest first, without their bodies")
     async def list_events(
         connection: Connection, status: EventStatus | None = None, limit: Limit = 100
@@ -127,6 +147,13 @@ def operator_router(pool: Callable[[], Pool], tokens: ApplicationTokens) -> APIR
         return Queued(ids=await operator_tasks.retry_events(connection, [event_id]))
 
     return router
+
+
+async def _answered(connection: AsyncConnection, operation_id: int, given: Answer, body: AnswerBody) -> dict[str, Any]:
+    record = await approving.answer(
+        connection, operation_id, given, by=body.by, reason=body.reason, diff_hash=body.diff_hash
+    )
+    return vars(record)
 
 
 def _storable(text: str | None) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from provisioner.cell import Cells
     from provisioner.engine.runtime import EngineRuntime
     from provisioner.engine.state import PostgresState
+    from provisioner.gate.gatekeeper import Gatekeeper
     from provisioner.reconcile import Reconciler
     from provisioner.worker import WorkerProcess
 
@@ -71,6 +72,20 @@ def state(settings: Settings) -> PostgresState:
     return PostgresState(settings.pulumi_backend_url(), PROJECT)
 
 
+def gatekeeper(settings: Settings) -> Gatekeeper:
+    from policies.rules import RULES
+    from provisioner.gate.gatekeeper import Gatekeeper
+
+    return Gatekeeper(RULES)
+
+
+def policy_version(settings: Settings) -> str:
+    """Of the rules and what sets them: another one has every stack judged again."""
+    from provisioner import fingerprint
+
+    return fingerprint.policy_version()
+
+
 def prepare_database(settings: Settings) -> None:
     """Bring the control plane's schema to this version; every process does so at its start."""
     from provisioner.registry.migrate import migrate
@@ -112,6 +127,7 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
     from provisioner.deployer import Deployer
     from provisioner.engine.runtime import prepare
     from provisioner.finder import AwsFinder
+    from provisioner.gate.stack_gate import StackGate
     from provisioner.purge import purge
     from provisioner.reconcile import Reconciler
 
@@ -136,7 +152,8 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             finder=AwsFinder(settings.region),
         )
         keep_file = partial(materialise.keep, state=store, secrets_provider=provider, directory=settings.stack_files)
-        operator = Operator(pool, settings.database_url.get_secret_value(), deployer, provider, keep_file)
+        guard = StackGate(gatekeeper(settings), store)
+        operator = Operator(pool, settings.database_url.get_secret_value(), deployer, provider, guard, keep_file)
         stack.callback(operator.close)
         cells = Cells(
             pool,
@@ -146,8 +163,11 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             PlatformDefaults(
                 settings.installation, settings.environment, settings.region, settings.broker_principal_arns
             ),
+            policy_version(settings),
         )
-        reconciler = Reconciler(pool, stripe, plans, standard, settings.app_schema, operator, store, purge)
+        reconciler = Reconciler(
+            pool, stripe, plans, standard, settings.app_schema, operator, store, purge, policy_version(settings)
+        )
         yield Core(settings, pool, stripe, plans, store, operator, reconciler, cells)
 
 

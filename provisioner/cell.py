@@ -37,6 +37,7 @@ class Cells:
     state: PostgresState
     app_schema: Path
     defaults: PlatformDefaults
+    policy_version: str
 
     async def spec(self, cell: str) -> PlatformSpec:
         """The wanted spec: the recorded one (or the defaults) at the present application schema."""
@@ -88,4 +89,4 @@ class Cells:
 
     def _fingerprint(self, spec: PlatformSpec, checkpoint_version: str | None) -> str:
         schema = fingerprint.app_schema_digest(self.app_schema, spec.app_schema_version)
-        return fingerprint.of_platform(spec, schema, checkpoint_version)
+        return fingerprint.of_platform(spec, schema, checkpoint_version, self.policy_version)

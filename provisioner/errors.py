@@ -100,6 +100,14 @@ class ApprovalNeeded(OperatorNeeded):
         self.diff = list(diff)
         self.diff_hash = diff_hash
 
+    def parked_as(self, operation_id: int) -> None:
+        """Name the operation that waits: an operator answers to it."""
+        self.detail["operation_id"] = operation_id
+        self.hint = (
+            f"`tenantry approve {operation_id}` shows the diff and lets exactly that happen; "
+            f"`tenantry reject {operation_id}` refuses it"
+        )
+
 
 class PlatformMissing(OperatorNeeded):
     code = "platform_missing"

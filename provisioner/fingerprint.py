@@ -26,8 +26,9 @@ def program_version() -> str:
 
 
 @functools.cache
-def policy_version() -> str:
-    return _digest(*_sources(_POLICIES))
+def policy_version(configuration: str = "") -> str:
+    """Digest of the policy rules of this checkout; ``configuration``: the text of what sets them, "" for none."""
+    return _digest(configuration, *_sources(_POLICIES))
 
 
 def app_schema_digest(directory: Path, version_: int) -> str:
@@ -54,20 +55,23 @@ def _looks(directory: Path) -> object:
         return None  # reading it says what is wrong
 
 
-def of_tenant(spec: TenantSpec, platform: PlatformOutputs, app_schema: str, checkpoint_version: str | None) -> str:
-    """``app_schema``: :func:`app_schema_digest`; ``checkpoint_version``: the stack's state version."""
+def of_tenant(
+    spec: TenantSpec, platform: PlatformOutputs, app_schema: str, checkpoint_version: str | None, policy: str
+) -> str:
+    """``app_schema``: :func:`app_schema_digest`; ``checkpoint_version``: the stack's state version; ``policy``:
+    :func:`policy_version`."""
     return _digest(
         spec.model_dump_json(),
         platform.model_dump_json(),
         program_version(),
-        policy_version(),
+        policy,
         app_schema,
         str(checkpoint_version),
     )
 
 
-def of_platform(spec: PlatformSpec, app_schema: str, checkpoint_version: str | None) -> str:
-    return _digest(spec.model_dump_json(), program_version(), policy_version(), app_schema, str(checkpoint_version))
+def of_platform(spec: PlatformSpec, app_schema: str, checkpoint_version: str | None, policy: str) -> str:
+    return _digest(spec.model_dump_json(), program_version(), policy, app_schema, str(checkpoint_version))
 
 
 def _sources(packages: tuple[str, ...]) -> list[str]:

@@ -21,7 +21,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from provisioner.deployer import Deployer, Fence, Happening, Operation, OperationResult, StackRequest, StepEvent
 from provisioner.deployer.command import EngineProcess
-from provisioner.errors import EngineFailed, LeaseLost, TenantryError
+from provisioner.errors import ApprovalNeeded, EngineFailed, LeaseLost, OperatorNeeded, TenantryError
+from provisioner.gate.gatekeeper import Judgement
+from provisioner.gate.stack_gate import StackGate, state_after
 from provisioner.lifecycle import OperationState
 from provisioner.registry import leases, operations, timeline
 from provisioner.registry.leases import Lease
@@ -63,6 +65,7 @@ class Held:
 class Operator:
     """Runs operations one at a time. ``deployer`` is this process's own; ``secrets_provider`` is for new stacks.
 
+    ``gate`` judges every update between its preview and its first change.
     ``keep_file`` is called in a thread with what a stack was made from, or None for a stack that is gone, so that a
     plain ``pulumi`` finds its configuration beside the program.
     """
@@ -73,8 +76,10 @@ class Operator:
         database_url: str,
         deployer: Deployer,
         secrets_provider: str | None,
+        gate: StackGate,
         keep_file: Callable[[str, StackInputs | None], None] = lambda stack_name, inputs: None,
     ) -> None:
+        self._gate = gate
         self._keep_file = keep_file
         self._pool = pool
         self._database_url = database_url
@@ -127,20 +132,30 @@ class Operator:
         reason: str,
         refresh: bool = False,
     ) -> OperationResult:
-        """Run ``operation``, recorded as ``kind``. Raises what the deployer raises, ``HandedBack`` or ``LeaseLost``."""
+        """Run ``operation``, recorded as ``kind``; an update only as far as the gate lets it.
+
+        Raises what the deployer and the gate raise, ``HandedBack`` or ``LeaseLost``. When the gate refuses what an
+        update has made, that stands: the caller opens nothing with it.
+        """
         if self._stopping:
             raise HandedBack(f"stack {held.stack_name}: this worker is stopping", hint="another worker goes on")
         operation_id = await self._begin(held, kind, tenant_id, reason)
         bound = structlog.contextvars.bind_contextvars(operation_id=operation_id)
         recorder = _Recorder(self._pool, operation_id)
+        judgement: Judgement | None = None
         self._busy.set()
         try:
             log.info("operation.started", stack=held.stack_name, kind=str(kind), reason=reason)
             began = time.monotonic()
-            result = await self._execute(held, operation, inputs, recorder, reason, refresh)
+            if operation is Operation.UP:
+                judgement = await self._judgement(held, operation_id, tenant_id, kind, inputs)
+            result = await self._execute(held, operation, inputs, recorder, reason, refresh, judgement)
             log.debug("engine.ended", stack=held.stack_name, kind=str(kind))
             await asyncio.to_thread(held.lease.forget_engine)
-            await self._end(held, operation_id, tenant_id, kind, result=result)
+            if judgement is not None:
+                await self._gate.recheck(judgement, held.stack_name)
+                log.debug("gate.passed", stack=held.stack_name, seconds=round(judgement.seconds, 4))
+            await self._end(held, operation_id, tenant_id, kind, result=result, judgement=judgement)
             gone = operation is Operation.DESTROY
             await asyncio.to_thread(self._keep_file, held.stack_name, None if gone else inputs)
             seconds = round(time.monotonic() - began, 3)
@@ -155,14 +170,29 @@ class Operator:
         except BaseException as error:
             failure = await asyncio.to_thread(self._translated, held, error)
             log.warning("operation.failed", stack=held.stack_name, code=failure.code, message=failure.message)
-            with suppress(Exception):  # the database may be what failed; the next lease marks it interrupted
+            if isinstance(failure, ApprovalNeeded):
+                # A question that is not written down can't be answered: a failure to do so is the operation's.
+                failure.parked_as(operation_id)
                 await asyncio.shield(self._end(held, operation_id, tenant_id, kind, error=failure))
+            else:
+                with suppress(Exception):  # the database may be what failed; the next lease marks it interrupted
+                    await asyncio.shield(self._end(held, operation_id, tenant_id, kind, error=failure))
             if failure is error:
                 raise
             raise failure from error
         finally:
+            if judgement is not None:
+                judgement.close()
             self._busy.clear()
             structlog.contextvars.reset_contextvars(**bound)
+
+    async def _judgement(
+        self, held: Held, operation_id: int, tenant_id: str | None, kind: OperationKind, inputs: StackInputs
+    ) -> Judgement:
+        async with self._pool.connection() as connection:
+            judgement = await self._gate.open(connection, held.stack_name, kind, inputs.config)
+            await self._gate.note_standing(connection, judgement, tenant_id, operation_id)
+        return judgement
 
     async def _execute(
         self,
@@ -172,6 +202,7 @@ class Operator:
         recorder: _Recorder,
         reason: str,
         refresh: bool,
+        judgement: Judgement | None,
     ) -> OperationResult:
         request = StackRequest(
             inputs.stack_name,
@@ -182,6 +213,7 @@ class Operator:
             fenced_off=held.lease.fenced_off,
             refresh=refresh,
             message=reason[:200],
+            gate=None if judgement is None else judgement.judge,
         )
 
         def on_start(engine: EngineProcess) -> None:
@@ -266,22 +298,35 @@ class Operator:
         *,
         result: OperationResult | None = None,
         error: TenantryError | None = None,
+        judgement: Judgement | None = None,
     ) -> None:
+        failure: dict[str, object] | None = None
+        changes: dict[str, int] = {}
         if result is not None:
-            state, failure, changes = OperationState.SUCCEEDED, None, dict(result.changes)
+            state, changes = OperationState.SUCCEEDED, dict(result.changes)
             what = ", ".join(f"{count} {op}" for op, count in sorted(changes.items())) or "nothing to change"
             adopted = f"; adopted after an interruption: {len(result.adopted)}" if result.adopted else ""
             summary = f"{kind} of stack {held.stack_name} succeeded in {result.seconds:.1f} s: {what}{adopted}"
         else:
             assert error is not None
             interrupted = isinstance(error, HandedBack | LeaseLost)
-            state = OperationState.INTERRUPTED if interrupted else OperationState.FAILED
-            failure, changes = {"code": error.code, "message": error.message, "hint": error.hint}, {}
-            summary = f"{kind} of stack {held.stack_name} {state}: {error.message}"
+            state = OperationState.INTERRUPTED if interrupted else state_after(error)
+            failure = {"code": error.code, "message": error.message, "hint": error.hint}
+            if isinstance(error, OperatorNeeded):
+                failure |= error.detail
+            summary = f"{kind} of stack {held.stack_name} {state.replace('_', ' ')}: {error.message}"
         async with self._pool.connection() as connection:
             if result is not None:
                 await held.require(connection)
             await operations.finish(connection, operation_id, state, changes=changes, error=failure)
+            await self._gate.settle(
+                connection,
+                judgement,
+                operation_id=operation_id,
+                tenant_id=tenant_id,
+                stack_name=held.stack_name,
+                error=error,
+            )
             if tenant_id is not None:
                 await timeline.add(
                     connection, tenant_id, EntryKind.OPERATION, summary, operation_id=operation_id, detail=failure

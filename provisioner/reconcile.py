@@ -80,7 +80,8 @@ class PlatformOutdated(RetryLater):
 
 @dataclass(frozen=True)
 class Reconciler:
-    """``purge`` deletes a tenant's files in a bucket that stays: called before its stack goes."""
+    """``purge`` deletes a tenant's files in a bucket that stays: called before its stack goes. ``policy_version``: of
+    the rules and their configuration; another one has every stack judged again."""
 
     pool: Pool
     gateway: BillingGateway
@@ -90,6 +91,7 @@ class Reconciler:
     operator: Operator
     state: PostgresState
     purge: Callable[[TenantOutputs, PlatformOutputs], Awaitable[None]]
+    policy_version: str
 
     async def reconcile(self, tenant_id: str, reason: str) -> Outcome:
         """A failure is classified and recorded, and its retry planned. Raises only what keeps it from being recorded:
@@ -187,7 +189,8 @@ class Reconciler:
         if _entitlement(decision) != _recorded_entitlement(record):
             return True
         if record.failure is not None and record.failure.get("class") == "operator":
-            return decision.spec != record.tenant_spec
+            # What refused it has changed: the plan, this program, or the rules.
+            return decision.spec != record.tenant_spec or record.failure.get("judged_by") != self._judged_by()
         outputs = None if platform is None else platform.platform_outputs
         if outputs is None or record.fingerprint is None or record.state != decision.state:
             return True
@@ -258,7 +261,11 @@ class Reconciler:
 
     def _fingerprint(self, spec: TenantSpec, platform: PlatformOutputs, checkpoint_version: str | None) -> str:
         schema = fingerprint.app_schema_digest(self.app_schema, spec.app_schema_version)
-        return fingerprint.of_tenant(spec, platform, schema, checkpoint_version)
+        return fingerprint.of_tenant(spec, platform, schema, checkpoint_version, self.policy_version)
+
+    def _judged_by(self) -> str:
+        """Changes when a failure that only an operator can mend may have been mended by another version."""
+        return f"{fingerprint.program_version()[:12]}/{self.policy_version[:12]}"
 
     # Changing
 
@@ -374,15 +381,19 @@ class Reconciler:
             record = await tenants.get(connection, tenant_id)
             attempts = record.attempts if record is not None else 0
             next_attempt = datetime.now(UTC) + backoff(attempts, longest_s=longest_s) if retry else None
+            if isinstance(error, OperatorNeeded) and error.look_again_s is not None:
+                next_attempt = datetime.now(UTC) + timedelta(seconds=error.look_again_s)
             failure = {
                 "class": "retry" if retry else "operator",
                 "code": error.code,
                 "message": error.message,
                 "hint": error.hint,
                 "at": datetime.now(UTC).isoformat(),
+                "judged_by": self._judged_by(),
+                **(error.detail if isinstance(error, OperatorNeeded) else {}),
             }
             made = await tenants.record_failure(connection, tenant_id, failure, next_attempt)
-            then = f"tried again at {next_attempt:%H:%M:%S} UTC" if next_attempt else "an operator must act"
+            then = f"tried again at {next_attempt:%H:%M:%S} UTC" if retry else "an operator must act"
             await timeline.add(
                 connection,
                 tenant_id,

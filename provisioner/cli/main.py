@@ -17,6 +17,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "run",
     "tenants",
     "events",
+    "approvals",
     "platform",
     "quotas",
     "pulumi",
@@ -24,6 +25,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "local",
     "stripe",
     "catalogue",
+    "prove",
 )
 
 for _module in COMMAND_MODULES:

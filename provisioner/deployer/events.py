@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provisioner.deployer.types import Happening, ResourceStep, StepEvent
-from provisioner.deployer.urns import split_urn
+from provisioner.urns import split_urn
 
 #: Colour directives of Pulumi's own markup and of terminals.
 _MARKUP = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from provisioner.deployer.command import Finished
 from provisioner.deployer.events import STACK_TYPE, EventLog, plain
 from provisioner.deployer.types import StackRequest
-from provisioner.deployer.urns import split_urn
+from provisioner.urns import split_urn
 from provisioner.engine.scrubbing import Scrubber
 from provisioner.errors import EngineFailed, ProtectedResource, StackLocked, TenantryError, UpdateRejected
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pulumi.runtime.settings import get_monitor
 
-from provisioner.deployer.urns import split_urn
+from provisioner.urns import split_urn
 
 #: Operations after which the old resource is in the stack no more.
 GONE = frozenset({"delete", "delete-replaced", "discard", "discard-replaced", "remove-pending-replace"})

@@ -46,15 +46,19 @@ STATEFUL: Mapping[str, str] = {
 _SHOWN_VALUE = 300  #: characters of a property's value that an operator is shown
 
 
-def destructive(plan: Plan) -> tuple[PlannedStep, ...]:
+def destructive(plan: Plan, stateful: Mapping[str, str] = STATEFUL) -> tuple[PlannedStep, ...]:
     """The steps that delete or replace what holds data, in the order of their URNs."""
-    found = [step for step in plan.steps if step.op in ("delete", "replace") and step.type in STATEFUL]
+    found = [step for step in plan.steps if _destroys(step, stateful)]
     return tuple(sorted(found, key=lambda step: step.urn))
 
 
-def diff(plan: Plan) -> list[dict[str, Any]]:
+def _destroys(step: PlannedStep, stateful: Mapping[str, str]) -> bool:
+    return step.op in ("delete", "replace") and step.type in stateful
+
+
+def diff(plan: Plan, stateful: Mapping[str, str] = STATEFUL) -> list[dict[str, Any]]:
     """Every step of the update, in the order of the URNs, for JSON: what an operator approves. Holds no secret."""
-    return [_entry(step) for step in sorted(plan.steps, key=lambda step: step.urn)]
+    return [_entry(step, stateful) for step in sorted(plan.steps, key=lambda step: step.urn)]
 
 
 def diff_hash(entries: list[dict[str, Any]]) -> str:
@@ -63,7 +67,7 @@ def diff_hash(entries: list[dict[str, Any]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _entry(step: PlannedStep) -> dict[str, Any]:
+def _entry(step: PlannedStep, stateful: Mapping[str, str]) -> dict[str, Any]:
     before, after = step.old.get("inputs") or {}, step.new.get("inputs") or {}
     changed = sorted({*(_top(each) for each in step.changed), *(_top(each) for each in step.replacing)})
     entry = {
@@ -75,8 +79,8 @@ def _entry(step: PlannedStep) -> dict[str, Any]:
         # What is shown is cut; what is approved is the whole.
         "inputs": hashlib.sha256(json.dumps([before, after], sort_keys=True).encode()).hexdigest(),
     }
-    if step.op in ("delete", "replace") and step.type in STATEFUL:
-        entry["destroys"] = STATEFUL[step.type]
+    if _destroys(step, stateful):
+        entry["destroys"] = stateful[step.type]
     return entry
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,27 +17,32 @@ from policies.evaluate import Finding, Report, evaluate
 from policies.facts import UnreadableSpec, of_config
 from policies.model import Facts, Rule, Stack
 from provisioner.deployer.plan import Plan
-from provisioner.deployer.urns import split_urn
 from provisioner.errors import ApprovalNeeded, PolicyBlocked
 from provisioner.gate.changes import STATEFUL, destructive, diff, diff_hash
 from provisioner.gate.standing import as_it_stands, stacks_of_resources
+from provisioner.urns import split_urn
 
 _NAMED = 3  #: violations that an error message names; all are recorded
 
 
 class Quotas(Protocol):
-    """Looks whether the account has room for what a plan creates; raises an ``OperatorNeeded`` that says what lacks."""
+    """Looks whether the account has room for what a plan creates, and keeps that room until the update has ended.
 
-    def require(self, plan: Plan) -> None: ...
+    Entering raises an ``OperatorNeeded`` that says what lacks, or ``RetryLater`` when that can't be found out.
+    """
+
+    def admitted(self, plan: Plan, facts: Facts) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
 class Gatekeeper:
-    """``quotas``: None where there is no account to ask, as in a test without a cloud."""
+    """``quotas``: None where there is no account to ask, as in a test without a cloud. ``stateful``: type tokens of
+    what holds data, and what is lost with it."""
 
     rules: tuple[Rule, ...]
     configuration: Configuration = field(default_factory=Configuration)
     quotas: Quotas | None = None
+    stateful: Mapping[str, str] = field(default_factory=lambda: STATEFUL)
 
     def open(
         self,
@@ -76,6 +82,7 @@ class Judgement:
         self._standing = standing
         self._approved = approved
         self._tolerant = tolerant
+        self._admitted = ExitStack()
         self.approval: str | None = None  #: hash of the approved diff that the update relied on
         self.seconds = 0.0  #: spent on evaluation, in all
 
@@ -94,7 +101,11 @@ class Judgement:
             raise _blocked(self._facts.stack_name, blocking, "nothing was changed")
         self._require_approval(plan)
         if self._keeper.quotas is not None:
-            self._keeper.quotas.require(plan)
+            self._admitted.enter_context(self._keeper.quotas.admitted(plan, self._facts))
+
+    def close(self) -> None:
+        """The update has ended, or will not begin."""
+        self._admitted.close()
 
     def recheck(self, deployment: Mapping[str, Any]) -> None:
         """What the update has made, by the values that the cloud gave. Raises PolicyBlocked."""
@@ -110,19 +121,20 @@ class Judgement:
         return [each for each in blocking if (each.rule.id, each.urn) not in known]
 
     def _require_approval(self, plan: Plan) -> None:
-        losses = destructive(plan)
+        stateful = self._keeper.stateful
+        losses = destructive(plan, stateful)
         if not losses:
             return
-        entries = diff(plan)
+        entries = diff(plan, stateful)
         digest = diff_hash(entries)
         if digest in self._approved:
             self.approval = digest
             return
-        named = "; ".join(f"{step.op} {step.type} {step.name}: {STATEFUL[step.type]}" for step in losses[:_NAMED])
+        named = "; ".join(f"{step.op} {step.type} {step.name}: {stateful[step.type]}" for step in losses[:_NAMED])
         more = f"; and {len(losses) - _NAMED} more" if len(losses) > _NAMED else ""
         raise ApprovalNeeded(
             f"stack {self._facts.stack_name}: the update would destroy data, and nothing was changed: {named}{more}",
-            hint="`tenantry approve OPERATION` shows the diff and lets exactly that happen; `tenantry reject` refuses",
+            hint="an operator approves exactly this diff, or rejects it",
             diff=entries,
             diff_hash=digest,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.model import Resource, Stack
 from policies.values import SECRET, Unknown
-from provisioner.deployer.urns import split_urn
+from provisioner.urns import split_urn
 
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 - Pulumi's mark of a secret, none itself

@@ -253,6 +253,7 @@ async def open_service(database_url: str) -> AsyncIterator[Service]:
             stacks,
             stacks,  # type: ignore[arg-type]
             stacks.purge,
+            "rules 1",
         )
         yield Service(pool, gateway, stacks, inbox, reconciler, Sweep(pool, inbox, reconciler))
 

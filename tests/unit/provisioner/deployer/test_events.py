@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provisioner.deployer.events import EventLog, plain, redacted
-from provisioner.deployer.urns import split_urn
+from provisioner.urns import split_urn
 from provisioner.deployer.types import Happening, StepEvent
 
 BUCKET = "urn:pulumi:acme::tenantry::tenantry:index:Bucket$aws:s3/bucket:Bucket::files"
