@@ -24,6 +24,7 @@ def quotas(
     """Show every AWS quota that tenants take of: what is used, by anybody, and what is allowed. Asks AWS."""
     from provisioner import settings
     from provisioner.quotas import Boto3Clients, Preflight, caller_place
+    from provisioner.quotas.table import Scope
 
     clients = Boto3Clients()
     place = caller_place(clients, region or settings.load().region)
@@ -50,7 +51,8 @@ def quotas(
     for each in findings:
         limit, unit = each.limit, f" {each.quota.unit}" if each.quota.unit else ""
         source = f"{limit.source}: {limit.problem}" if limit.problem else str(limit.source)
-        rows.append([each.quota.code, f"{each.used} of {limit.value}{unit}", each.quota.name, each.region, source])
+        where = each.region if each.quota.scope is Scope.REGION else "all"
+        rows.append([each.quota.code, f"{each.used} of {limit.value}{unit}", each.quota.name, where, source])
         near = each.used * 100 >= limit.value * NEAR_PERCENT
         colours.append("red" if each.used >= limit.value else "yellow" if near else None)
     print_columns(["code", "used", "quota", "region", "limit told by"], rows, colours)

@@ -54,6 +54,7 @@ class Boto3Clients:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[str, str], Any] = {}
+        self._session: Any = None
         self._lock = threading.Lock()
 
     def __call__(self, service: str, region: str, /) -> Any:
@@ -63,8 +64,11 @@ class Boto3Clients:
         with self._lock:
             key = (service, region)
             if key not in self._clients:
-                self._clients[key] = boto3.session.Session(region_name=region).client(  # type: ignore[call-overload]
+                # One session for all: what it parses for one client, the next one needs too.
+                self._session = self._session or boto3.session.Session()
+                self._clients[key] = self._session.client(
                     service,
+                    region_name=region,
                     config=Config(
                         connect_timeout=2,
                         read_timeout=10,

@@ -81,6 +81,14 @@ class Preflight:
             account.uses.clear()
             return Assessment(self._findings(place, account, dict.fromkeys(QUOTAS, 0)))
 
+    def prepare(self, place: Place) -> None:
+        """Make the clients and read the limits ahead: the first operation need not wait for that. Never raises."""
+        account = self._account(place)
+        for service, region in usage.clients_of(place):
+            self._clients(service, region)
+        with account.lock:
+            self._load(place, account, {quota for quota in QUOTAS.values() if quota.key not in account.told}, set())
+
     @contextmanager
     def admitted(self, stack_name: str, place: Place, needs: Needs) -> Iterator[Assessment]:
         """Keeps what is needed for the operation in the body. ``QuotaShortfall`` when it does not fit.

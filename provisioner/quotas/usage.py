@@ -22,6 +22,7 @@ from provisioner.quotas.table import (
     LOG_GROUPS,
     PARAMETER_GROUPS,
     POLICIES,
+    QUOTAS,
     ROLES,
     SECRETS,
     SECURITY_GROUPS,
@@ -145,6 +146,11 @@ READINGS: Mapping[Counter, Reading] = MappingProxyType(
         ),
     }
 )
+
+
+def clients_of(place: Place) -> set[tuple[str, str]]:
+    """Service and Region of every client that a reading uses."""
+    return {(READINGS[quota.counter].action.partition(":")[0], place.region_of(quota)) for quota in QUOTAS.values()}
 
 
 def read(clients: AwsClients, place: Place, counter: Counter) -> Uses:

@@ -178,5 +178,19 @@ def test_service_quotas_refuses_as_aws_does(clients: Boto3Clients, moto_server: 
     assert set_quota(moto_server, Quota("rds", "L-00000000", "", 1, INSTANCES.scope, INSTANCES.counter), 1) == 404
 
 
+def test_the_clients_that_are_made_ahead_are_those_that_are_used(clients: Boto3Clients) -> None:
+    made: set[tuple[str, str]] = set()
+
+    def recording(service: str, region: str, /) -> Any:
+        made.add((service, region))
+        return clients(service, region)
+
+    preflight = Preflight(recording)
+    preflight.prepare(PLACE)
+    ahead = set(made)
+    preflight.survey(PLACE)
+    assert made == ahead
+
+
 def test_the_place_of_the_credentials(clients: Boto3Clients) -> None:
     assert caller_place(clients, REGION) == PLACE

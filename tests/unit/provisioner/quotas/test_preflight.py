@@ -63,6 +63,20 @@ def test_a_shortfall_is_for_an_operator_and_says_when_to_look_again(preflight: P
     assert [found.ask_for for found in caught.value.shortfalls] == [50]
 
 
+def test_what_was_prepared_is_not_asked_for_again(preflight: Preflight, aws: FakeAws) -> None:
+    aws.use_instances(1, 40)
+    preflight.prepare(PLACE)
+    told = aws.calls["get_service_quota"]
+    assert aws.calls["describe_account_attributes"] == 0, "use would be old when it is needed"
+    create(preflight, aws)
+    assert aws.calls["get_service_quota"] == told
+
+
+def test_preparing_without_service_quotas_raises_nothing(preflight: Preflight, aws: FakeAws) -> None:
+    aws.errors["get_service_quota"] = client_error("AccessDeniedException")
+    preflight.prepare(PLACE)
+
+
 def test_a_burst_asks_once(preflight: Preflight, aws: FakeAws) -> None:
     aws.use_instances(100, 1000)
     for _ in range(100):
