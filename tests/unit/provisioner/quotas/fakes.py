@@ -79,6 +79,10 @@ class _Client:
             raise client_error("NoSuchResourceException")
         return {"Quota": {"Value": values[self.region, key], "Adjustable": key not in self.aws.fixed}}
 
+    def get_caller_identity(self) -> Any:
+        self._called("get_caller_identity")
+        return {"Account": PLACE.account_id}
+
     def get_account_summary(self) -> Any:
         self._called("get_account_summary")
         return {"SummaryMap": dict(self.aws.iam)}
