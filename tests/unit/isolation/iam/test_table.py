@@ -59,15 +59,12 @@ def decide(case: dict[str, Any]) -> Decision:
     policies = {"session_policies", "resource_policy", "service_control_policies", "resource_control_policies"}
     policies |= {"vpc_endpoint_policy"}
     assert set(case) <= known | passed | policies | {"context"}, "a field that no test reads"
-    levels = {
-        name: [[document(each) for each in level] for level in case.get(name, ())]
-        for name in ("service_control_policies", "resource_control_policies")
-    }
-    attached = {name: document(case[name]) for name in ("resource_policy", "vpc_endpoint_policy") if name in case}
+    given: dict[str, Any] = {name: case[name] for name in passed if name in case}
+    given |= {name: document(case[name]) for name in ("resource_policy", "vpc_endpoint_policy") if name in case}
+    for name in ("service_control_policies", "resource_control_policies"):
+        given[name] = [[document(each) for each in level] for level in case.get(name, ())]
     return simulate(
-        **{name: case[name] for name in passed if name in case},
-        **levels,
-        **attached,
+        **given,
         identity_policies=case.get("identity_documents") or documents(case.get("identity", ())),
         permissions_boundary=document(case["boundary"]) if "boundary" in case else None,
         session_policies=[document(each) for each in case.get("session_policies", ())],
