@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import yaml
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from provisioner import stack_request
@@ -24,6 +25,7 @@ from provisioner.settings import ROOT, Settings
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from components.spec import TenantOutputs
     from provisioner.billing.gateway import BillingGateway
     from provisioner.cell import Cells
     from provisioner.engine.runtime import EngineRuntime
@@ -166,9 +168,24 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             policy_version(settings),
         )
         reconciler = Reconciler(
-            pool, stripe, plans, standard, settings.app_schema, operator, store, purge, policy_version(settings)
+            pool,
+            stripe,
+            plans,
+            standard,
+            settings.app_schema,
+            operator,
+            store,
+            purge,
+            policy_version(settings),
+            _prove_changed,
         )
         yield Core(settings, pool, stripe, plans, store, operator, reconciler, cells)
+
+
+async def _prove_changed(connection: AsyncConnection, outputs: TenantOutputs) -> None:
+    from provisioner.registry import queue
+
+    await queue.defer_proof(connection, outputs.tenant_id, outputs.cell)
 
 
 def warm_up() -> None:
@@ -183,6 +200,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
     from provisioner import jobs
     from provisioner.housekeeping import Housekeeping
     from provisioner.inbox import Inbox
+    from provisioner.proving.child import ChildProver
+    from provisioner.proving.nightly import Nightly
     from provisioner.registry import queue
     from provisioner.sweep import Sweep
     from provisioner.worker import WorkerProcess
@@ -191,11 +210,14 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
     async with open_core(settings) as core:
         inbox = Inbox(core.pool, core.gateway, core.catalogue, settings.cell)
         url = settings.database_url.get_secret_value()
-        app = jobs.make_app(url, jobs.Handlers(inbox, core.reconciler, core.cells))
+        prover = ChildProver(settings, core.pool)
+        app = jobs.make_app(url, jobs.Handlers(inbox, core.reconciler, core.cells, prover))
         async with core.pool.connection() as connection:
             await queue.defer_platform(connection, settings.cell, reason="a worker started")
-        keeping = Housekeeping(core.pool, url, app, Sweep(core.pool, inbox, core.reconciler), settings.sweep_interval_s)
-        yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s)
+        sweep = Sweep(core.pool, inbox, core.reconciler)
+        nightly = Nightly(core.pool, settings.proof_time, settings.evidence_days)
+        keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly)
+        yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s, prover)
 
 
 def web(settings: Settings) -> ASGIApp:

@@ -1,7 +1,7 @@
-"""What nobody asked for and somebody must do: due retries, jobs of dead workers, the sweep, pruning.
+"""What nobody asked for and somebody must do: due retries, jobs of dead workers, the sweep, nightly proofs, pruning.
 
-Every worker process runs it. Retries and take-overs are safe in any number; the sweep and pruning are done by the one
-that holds an advisory lock.
+Every worker process runs it. Retries and take-overs are safe in any number; the rest is done by the one that holds an
+advisory lock.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from psycopg import sql
 from provisioner import jobs
 from provisioner.errors import TenantryError
 from provisioner.operate import Pool
+from provisioner.proving.nightly import Nightly
 from provisioner.registry import queue, tenants
 from provisioner.registry.leases import SILENCE_S
 from provisioner.registry.queue import Priority
@@ -42,6 +43,7 @@ class Housekeeping:
     app: procrastinate.App
     sweep: Sweep
     sweep_every_s: float
+    nightly: Nightly
 
     async def run(self) -> None:
         """Until cancelled. A failure of one round is logged, and the next one comes."""
@@ -90,6 +92,7 @@ class Housekeeping:
             row = await cursor.fetchone()
             if row is not None and row[0]:
                 await self._sweep_once()
+                await self._prove_nightly()
                 if time.monotonic() - pruned_at > PRUNE_EVERY_S:
                     pruned_at = time.monotonic()
                     await self._prune()
@@ -112,7 +115,12 @@ class Housekeeping:
                 seconds=result.seconds,
             )
 
+    async def _prove_nightly(self) -> None:
+        for cell in await self.nightly.queue_due():
+            log.info("proof.due", cell=cell)
+
     async def _prune(self) -> None:
+        await self.nightly.prune()
         async with self.pool.connection() as connection:
             await queue.prune(connection)
         await asyncio.to_thread(self.sweep.reconciler.state.prune)

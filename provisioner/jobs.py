@@ -17,12 +17,14 @@ from procrastinate import RetryStrategy
 from provisioner.cell import Cells
 from provisioner.errors import RetryLater, TenantryError
 from provisioner.inbox import Inbox
+from provisioner.proving.request import ProofRequest, Prover
 from provisioner.reconcile import Reconciler
 
 log = structlog.get_logger(__name__)
 
 EVENTS_QUEUE = "events"
 RECONCILE_QUEUE = "reconcile"
+PROOFS_QUEUE = "proofs"
 APPLICATION_NAME = "tenantry-jobs"
 
 
@@ -31,12 +33,13 @@ class Handlers:
     inbox: Inbox
     reconciler: Reconciler
     cells: Cells
+    prover: Prover
 
 
 def make_app(database_url: str, handlers: Handlers | None) -> procrastinate.App:
     """The queue of the control plane's database; without handlers it can only be looked at."""
     connector = procrastinate.PsycopgConnector(
-        conninfo=database_url, min_size=1, max_size=6, timeout=10, kwargs={"application_name": APPLICATION_NAME}
+        conninfo=database_url, min_size=1, max_size=8, timeout=10, kwargs={"application_name": APPLICATION_NAME}
     )
     app = procrastinate.App(connector=connector)
     if handlers is not None:
@@ -77,6 +80,16 @@ def _add_tasks(app: procrastinate.App, handlers: Handlers) -> None:
             raise RetryLater(
                 f"unexpected: {type(error).__name__}", hint="the worker's log has the traceback"
             ) from error
+
+    # A proof holds nobody up, so one that was not possible waits its turn in the queue.
+    later = RetryStrategy(max_attempts=5, linear_wait=30, retry_exceptions=[RetryLater, psycopg.Error])
+
+    @app.task(name="prove", queue=PROOFS_QUEUE, retry=later)
+    async def prove(tenant_id: str | None, cell: str, operation_id: int | None) -> None:
+        if tenant_id is None:
+            await handlers.prover.prove(ProofRequest.nightly(cell))
+        else:
+            await handlers.prover.prove(ProofRequest.after_operation(tenant_id, cell, operation_id))
 
 
 async def take_over_stalled(app: procrastinate.App, *, silence_s: float) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from psycopg import AsyncConnection
 
 from components.spec import Access, PlatformOutputs, TenantOutputs, TenantSpec
 from components.tiers import Tier
@@ -81,7 +82,8 @@ class PlatformOutdated(RetryLater):
 @dataclass(frozen=True)
 class Reconciler:
     """``purge`` deletes a tenant's files in a bucket that stays: called before its stack goes. ``policy_version``: of
-    the rules and their configuration; another one has every stack judged again."""
+    the rules and their configuration; another one has every stack judged again. ``follow_up``: in the transaction that
+    records a tenant's success, so that what it queues is never lost."""
 
     pool: Pool
     gateway: BillingGateway
@@ -92,6 +94,7 @@ class Reconciler:
     state: PostgresState
     purge: Callable[[TenantOutputs, PlatformOutputs], Awaitable[None]]
     policy_version: str
+    follow_up: Callable[[AsyncConnection, TenantOutputs], Awaitable[None]] | None = None
 
     async def reconcile(self, tenant_id: str, reason: str) -> Outcome:
         """A failure is classified and recorded, and its retry planned. Raises only what keeps it from being recorded:
@@ -325,6 +328,8 @@ class Reconciler:
             await placements.put(connection, outputs, platform)
             log.debug("placement.put", kind=kind.value)
             await tenants.record_success(connection, outputs, state=decision.state, fingerprint=made)
+            if self.follow_up is not None:
+                await self.follow_up(connection, outputs)
         log.debug("success.recorded", kind=kind.value)
 
     async def _destroy(

@@ -1,4 +1,4 @@
-"""One worker process: events several at a time, reconciles one at a time, housekeeping beside them.
+"""One worker process: events several at a time, reconciles and proofs one at a time, housekeeping beside them.
 
 SIGTERM (or Ctrl-C): no new job is taken, a running operation gets the grace to finish, then is interrupted cleanly and
 handed back: its engine saves its state, and another worker goes on where it stopped. A second signal doesn't wait.
@@ -19,8 +19,9 @@ import structlog
 from procrastinate.worker import Worker
 
 from provisioner.housekeeping import Housekeeping
-from provisioner.jobs import EVENTS_QUEUE, RECONCILE_QUEUE
+from provisioner.jobs import EVENTS_QUEUE, PROOFS_QUEUE, RECONCILE_QUEUE
 from provisioner.operate import Operator
+from provisioner.proving.child import ChildProver
 from provisioner.registry.leases import HEARTBEAT_S, SILENCE_S
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ class WorkerProcess:
     operator: Operator
     housekeeping: Housekeeping
     grace_s: float
+    prover: ChildProver
     _signals: int = field(default=0, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _workers: dict[str, Worker] = field(default_factory=dict, init=False)
@@ -49,7 +51,11 @@ class WorkerProcess:
             keeping = asyncio.gather(self.housekeeping.run(), self._beat_while_stopping())
             log.info("worker.ready", pid=os.getpid())
             try:
-                await asyncio.gather(self._serve(EVENTS_QUEUE, EVENT_CONCURRENCY), self._serve(RECONCILE_QUEUE, 1))
+                await asyncio.gather(
+                    self._serve(EVENTS_QUEUE, EVENT_CONCURRENCY),
+                    self._serve(RECONCILE_QUEUE, 1),
+                    self._serve(PROOFS_QUEUE, 1),
+                )
             finally:
                 keeping.cancel()
                 with suppress(asyncio.CancelledError):
@@ -98,6 +104,7 @@ class WorkerProcess:
     def _on_signal(self) -> None:
         self._signals += 1
         self._stopping.set()
+        self.prover.hand_back()
         for worker in self._workers.values():
             worker.stop()  # type: ignore[no-untyped-call]
         if self._signals == 1:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import httpx
-import structlog
 
 from components.spec import TenantOutputs
 from isolation.attempts import Attempt
@@ -30,8 +29,6 @@ from provisioner.registry.tenants import TenantRecord
 from provisioner.settings import Settings
 from tenantry import Config, Tenantry
 
-log = structlog.get_logger(__name__)
-
 Seen = Callable[[Attempt], None]
 _READY_TIMEOUT_S = 5.0
 
@@ -43,20 +40,10 @@ def prove(settings: Settings, request: ProofRequest, *, seen: Seen = lambda atte
     """
     started_at = datetime.now(UTC)
     try:
-        proof = _prove(settings, request, started_at, seen)
+        return _prove(settings, request, started_at, seen)
     except (NothingToProve, OperatorNeeded, RetryLater) as error:
         asyncio.run(record.keep_not_run(settings, request, started_at, error))
         raise
-    log.info(
-        "proof.done",
-        proof_id=proof.record.proof_id,
-        tenants=list(request.tenants),
-        status=proof.record.status,
-        attempts=proof.record.attempts,
-        failed=proof.record.failed,
-        seconds=round((proof.record.ended_at - started_at).total_seconds(), 3),
-    )
-    return proof
 
 
 def _prove(settings: Settings, request: ProofRequest, started_at: datetime, seen: Seen) -> Proof:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from isolation.evidence.document import Document, ScopeKind, Trigger
 from provisioner.errors import Reject, RetryLater
@@ -37,6 +38,21 @@ class ProofRequest:
     fast: bool = False
     trigger: Trigger = Trigger.OPERATOR
     operation_id: int | None = None
+
+    @classmethod
+    def nightly(cls, cell: str) -> ProofRequest:
+        return cls(ScopeKind.ALL, cell=cell, trigger=Trigger.NIGHTLY)
+
+    @classmethod
+    def after_operation(cls, tenant_id: str, cell: str, operation_id: int | None) -> ProofRequest:
+        return cls(ScopeKind.TENANT, (tenant_id,), cell, True, Trigger.OPERATION, operation_id)
+
+
+class Prover(Protocol):
+    """What jobs prove with."""
+
+    async def prove(self, request: ProofRequest) -> None:
+        """Returns when what came of it is recorded. Raises what RetryLater is if it is worth another attempt."""
 
 
 @dataclass(frozen=True)

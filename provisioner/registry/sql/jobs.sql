@@ -33,7 +33,8 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[
  WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE status = ANY (%(unless)s::procrastinate_job_status[])
                       AND lock = 'proof:' || %(subject)s::text)
 -- name: is_reconciling
-SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing') AND queue_name = 'reconcile')
+SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE queue_name = 'reconcile'
+                  AND (status = 'doing' OR status = 'todo' AND coalesce(scheduled_at <= now(), true)))
 -- name: is_busy
 SELECT EXISTS (SELECT FROM procrastinate_jobs
                 WHERE status IN ('todo', 'doing') AND lock = 'tenant:' || %(tenant_id)s::text)

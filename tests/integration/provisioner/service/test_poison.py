@@ -144,7 +144,7 @@ def test_a_platform_that_breaks_the_program_is_tried_again(database: str, runner
         async def converge(self, cell: str, reason: str) -> bool:
             raise KeyError("outputs")
 
-    handlers = jobs.Handlers(inbox=None, reconciler=None, cells=Broken())  # type: ignore[arg-type]
+    handlers = jobs.Handlers(inbox=None, reconciler=None, cells=Broken(), prover=None)  # type: ignore[arg-type]
     task = jobs.make_app(database, handlers).tasks["reconcile_platform"]
     with pytest.raises(RetryLater, match="KeyError") as raised:
         runner.run(task.func(cell="default", reason="test"))
