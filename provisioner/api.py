@@ -18,7 +18,7 @@ from provisioner.broker_api import ErrorAnswer
 from provisioner.errors import NotFound, Reject
 from provisioner.explain import explain, tenant_document
 from provisioner.operate import Pool
-from provisioner.registry import approvals, events, operations, tenants
+from provisioner.registry import approvals, events, operations, proofs, tenants
 from provisioner.registry.approvals import Answer
 from provisioner.registry.events import EventStatus
 
@@ -89,11 +89,14 @@ def operator_router(pool: Callable[[], Pool], tokens: ApplicationTokens) -> APIR
 
     @router.get("/tenants", summary="All tenants")
     async def list_tenants(connection: Connection) -> list[dict[str, Any]]:
-        return [tenant_document(record) for record in await tenants.all_tenants(connection)]
+        verdicts = await proofs.verdicts(connection)
+        records = await tenants.all_tenants(connection)
+        return [tenant_document(record, verdicts.get(record.tenant_id)) for record in records]
 
     @router.get("/tenants/{tenant_id}", summary="One tenant")
     async def show_tenant(tenant_id: TenantPath, connection: Connection) -> dict[str, Any]:
-        return tenant_document(await operator_tasks.require(connection, tenant_id))
+        record = await operator_tasks.require(connection, tenant_id)
+        return tenant_document(record, (await proofs.verdicts(connection, tenant_id)).get(tenant_id))
 
     @router.get("/tenants/{tenant_id}/explain", summary="Its timeline: event, decision, operation, resources, next")
     async def explain_tenant(tenant_id: TenantPath, connection: Connection) -> dict[str, Any]:

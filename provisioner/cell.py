@@ -13,8 +13,9 @@ from components.spec import Environment, PlatformOutputs, PlatformSpec
 from provisioner import fingerprint, stack_request
 from provisioner.deployer import Operation
 from provisioner.engine.state import PostgresState
-from provisioner.operate import Operator, Pool
-from provisioner.registry import platforms, tenants
+from provisioner.errors import OperatorNeeded
+from provisioner.operate import Held, Operator, Pool
+from provisioner.registry import platforms, queue, tenants
 from provisioner.registry.operations import OperationKind
 
 log = structlog.get_logger(__name__)
@@ -55,11 +56,14 @@ class Cells:
             app_schema_version=version,
         )
 
-    async def converge(self, cell: str, reason: str, *, wait_s: float = 0.0) -> bool:
-        """Bring the platform stack to its spec; False if there was nothing to do. Raises what the engine raises."""
+    async def converge(self, cell: str, reason: str, *, wait_s: float = 0.0, asked: bool = False) -> bool:
+        """Bring the platform stack to its spec; False if there was nothing to do. Raises what the engine raises.
+
+        An update that waits for an operator is not tried again until something has changed, or a person has ``asked``.
+        """
         with structlog.contextvars.bound_contextvars(cell=cell):
             spec = await self.spec(cell)
-            if await self._is_current(spec):
+            if await self._is_current(spec) or (not asked and await self._is_parked(cell)):
                 return False
             async with self.operator.hold(spec.stack_name, wait_s=wait_s) as held:
                 if await self._is_current(spec):
@@ -68,16 +72,40 @@ class Cells:
                     await held.require(connection)
                     await platforms.record_spec(connection, spec)
                 inputs = stack_request.of_platform(spec, self.app_schema)
-                result = await self.operator.run(
-                    held, Operation.UP, OperationKind.PLATFORM, inputs, tenant_id=None, reason=reason
-                )
+                try:
+                    result = await self.operator.run(
+                        held, Operation.UP, OperationKind.PLATFORM, inputs, tenant_id=None, reason=reason
+                    )
+                except OperatorNeeded as error:
+                    await self._park(held, cell, error)
+                    raise
                 outputs = PlatformOutputs.model_validate(result.output_json("platform"))
                 made = self._fingerprint(spec, result.checkpoint_version)
                 async with self.pool.connection() as connection:
                     await held.require(connection)
                     await platforms.record_outputs(connection, outputs, made)
                     await tenants.wake(connection, cell, datetime.now(UTC))
+                    await queue.defer_cell_proof(connection, cell, nightly=False)
         return True
+
+    async def _park(self, held: Held, cell: str, error: OperatorNeeded) -> None:
+        failure = {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "at": datetime.now(UTC).isoformat(),
+            "judged_by": fingerprint.judged_by(self.policy_version),
+            **error.detail,
+        }
+        async with self.pool.connection() as connection:
+            await held.require(connection)
+            await platforms.record_failure(connection, cell, failure)
+
+    async def _is_parked(self, cell: str) -> bool:
+        async with self.pool.connection() as connection:
+            record = await platforms.get(connection, cell)
+        failure = None if record is None else record.failure
+        return failure is not None and failure.get("judged_by") == fingerprint.judged_by(self.policy_version)
 
     async def _is_current(self, spec: PlatformSpec) -> bool:
         async with self.pool.connection() as connection:

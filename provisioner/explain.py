@@ -10,16 +10,19 @@ from psycopg import AsyncConnection
 
 from provisioner.errors import NotFound
 from provisioner.lifecycle import TenantState
-from provisioner.registry import events, operations, placements, tenants, timeline
+from provisioner.registry import events, operations, placements, proofs, tenants, timeline
 from provisioner.registry.events import EventStatus
+from provisioner.registry.proofs import ProofStatus, Verdict
 from provisioner.registry.tenants import TenantRecord
 
+#: Failures after which the tenant follows by itself: an operator's answer queues it.
+_ANSWERED_ELSEWHERE = frozenset({"approval_needed", "platform_parked"})
 MAX_ENTRIES = 200
 OPERATIONS_WITH_STEPS = 20
 
 
 async def explain(connection: AsyncConnection, tenant_id: str) -> dict[str, Any]:
-    """``{tenant, placement, timeline: [...], events_open: [...], next}``; times are datetimes. ``NotFound``.
+    """``{tenant, placement, isolation, timeline: [...], events_open: [...], next}``; times are datetimes. ``NotFound``.
 
     Each entry of the timeline that has an operation holds it, with its steps, as ``operation``.
     """
@@ -39,26 +42,34 @@ async def explain(connection: AsyncConnection, tenant_id: str) -> dict[str, Any]
         if entry.operation_id in shown:
             line["operation"] = shown[entry.operation_id]
         told.append(line)
+    verdict = (await proofs.verdicts(connection, tenant_id)).get(tenant_id)
     running = [op for op in shown.values() if op["status"] == "running"]
     return {
-        "tenant": tenant_document(record),
+        "tenant": tenant_document(record, verdict),
         "placement": None if placement is None else vars(placement),
+        "isolation": None if verdict is None else vars(verdict),
         "timeline": told,
         "running": running,
         "events_open": [event.summary() for event in waiting],
-        "next": next_action(record, running=bool(running)),
+        "next": next_action(record, running=bool(running), verdict=verdict),
     }
 
 
-def tenant_document(record: TenantRecord) -> dict[str, Any]:
+def tenant_document(record: TenantRecord, verdict: Verdict | None = None) -> dict[str, Any]:
     """What the API and the CLI show of a tenant."""
     hidden = {"spec", "outputs", "fingerprint"}
     document = {name: value for name, value in vars(record).items() if name not in hidden}
-    return {**document, "shown_state": record.shown_state, "stack": record.stack_name}
+    isolation = None if verdict is None else verdict.status.value
+    return {**document, "isolation": isolation, "shown_state": record.shown_state, "stack": record.stack_name}
 
 
-def next_action(record: TenantRecord, *, running: bool = False) -> str:
-    """The safe next thing to do, as a sentence."""
+def next_action(record: TenantRecord, *, running: bool = False, verdict: Verdict | None = None) -> str:
+    """The safe next thing to do, as a sentence. ``verdict``: the last word on the tenant's isolation."""
+    if verdict is not None and verdict.status is ProofStatus.NOT_ISOLATED:
+        return (
+            f"A proof got through. See how: tenantry prove export {verdict.proof_id}; what drifted, a reconcile mends: "
+            f"tenantry tenants reconcile {record.tenant_id}; then: tenantry prove {record.tenant_id}"
+        )
     if running:
         return "Nothing: an operation is running."
     if record.failure is not None:
@@ -97,4 +108,6 @@ def _after_failure(failure: Mapping[str, Any], record: TenantRecord) -> str:
         seconds = max(0, round((record.next_attempt_at - datetime.now(UTC)).total_seconds()))
         return f"Nothing: it is tried again in {seconds} s. To try now: tenantry tenants reconcile {record.tenant_id}"
     hint = str(failure.get("hint") or "Correct what the failure names").rstrip(".")
+    if failure.get("code") in _ANSWERED_ELSEWHERE:
+        return f"{hint}."
     return f"{hint}; then: tenantry tenants reconcile {record.tenant_id}"

@@ -14,6 +14,7 @@ import psycopg
 import structlog
 from procrastinate import RetryStrategy
 
+from isolation.evidence.document import Trigger
 from provisioner.cell import Cells
 from provisioner.errors import RetryLater, TenantryError
 from provisioner.inbox import Inbox
@@ -85,9 +86,9 @@ def _add_tasks(app: procrastinate.App, handlers: Handlers) -> None:
     later = RetryStrategy(max_attempts=5, linear_wait=30, retry_exceptions=[RetryLater, psycopg.Error])
 
     @app.task(name="prove", queue=PROOFS_QUEUE, retry=later)
-    async def prove(tenant_id: str | None, cell: str, operation_id: int | None) -> None:
+    async def prove(tenant_id: str | None, cell: str, trigger: str, operation_id: int | None) -> None:
         if tenant_id is None:
-            await handlers.prover.prove(ProofRequest.nightly(cell))
+            await handlers.prover.prove(ProofRequest.of_cell(cell, Trigger(trigger)))
         else:
             await handlers.prover.prove(ProofRequest.after_operation(tenant_id, cell, operation_id))
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import REGISTRY, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from psycopg import AsyncConnection
 
 from provisioner.operate import Pool
-from provisioner.registry import events, operations, queue, tenants
+from provisioner.registry import events, operations, proofs, queue, tenants
+from provisioner.registry.proofs import ProofStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,6 +31,7 @@ async def render(pool: Pool) -> bytes:
         by_status = await events.count_by_status(connection)
         by_operation = await operations.count(connection)
         depth = await queue.depth(connection)
+        proved = await _proofs(connection)
     states = GaugeMetricFamily("tenantry_tenants", "Tenants by state", labels=["state"])
     failed = GaugeMetricFamily("tenantry_tenants_failed", "Tenants that wait for an operator", labels=["state"])
     for state, (count, waiting) in by_state.items():
@@ -47,5 +51,24 @@ async def render(pool: Pool) -> bytes:
         waiting_jobs.add_metric([name, status], count)
         oldest.add_metric([name, status], age)
     registry = CollectorRegistry()
-    registry.register(_Fixed([states, failed, inbox, done, spent, waiting_jobs, oldest]))
+    registry.register(_Fixed([states, failed, inbox, done, spent, waiting_jobs, oldest, *proved]))
     return generate_latest(REGISTRY) + generate_latest(registry)
+
+
+async def _proofs(connection: AsyncConnection) -> list[Metric]:
+    """Alarms belong on ``tenantry_tenants_isolation{verdict="not_isolated"}`` and on the age of the last proof."""
+    verdicts = Counter(verdict.status for verdict in (await proofs.verdicts(connection)).values())
+    by_verdict = GaugeMetricFamily("tenantry_tenants_isolation", "Tenants by what was last proved", labels=["verdict"])
+    for status in ProofStatus:
+        by_verdict.add_metric([status.value], verdicts[status])
+    last = GaugeMetricFamily("tenantry_proof_timestamp_seconds", "When all tenants were last proved", labels=["cell"])
+    isolated = GaugeMetricFamily("tenantry_proof_isolated", "Whether that proof found them isolated", labels=["cell"])
+    took = GaugeMetricFamily("tenantry_proof_seconds", "How long it took", labels=["cell"])
+    for cell, found, ended_at, seconds in await proofs.last_of_all(connection):
+        last.add_metric([cell], ended_at)
+        isolated.add_metric([cell], float(found == ProofStatus.ISOLATED))
+        took.add_metric([cell], seconds)
+    kept = GaugeMetricFamily("tenantry_proofs", "Proofs that are kept", labels=["trigger", "status"])
+    for trigger, found, number in await proofs.count(connection):
+        kept.add_metric([trigger, found], number)
+    return [by_verdict, last, isolated, took, kept]

@@ -40,13 +40,17 @@ def register(app: typer.Typer) -> None:
 def list_(json_output: JsonOption = False) -> None:
     """All tenants, one a line."""
     from provisioner.cli.registry_access import ask
-    from provisioner.registry.tenants import all_tenants
+    from provisioner.registry import proofs
+    from provisioner.registry import tenants as registered
 
-    records = ask(all_tenants)
+    async def load(connection: AsyncConnection) -> tuple[Any, Any]:
+        return await registered.all_tenants(connection), await proofs.verdicts(connection)
+
+    records, verdicts = ask(load)
     if json_output:
         from provisioner.explain import tenant_document
 
-        print_json([tenant_document(record) for record in records])
+        print_json([tenant_document(record, verdicts.get(record.tenant_id)) for record in records])
         return
     if not records:
         out.print("There are no tenants. One appears when a subscription with metadata.tenant_id is paid.")
@@ -63,9 +67,10 @@ def list_(json_output: JsonOption = False) -> None:
                 record.access if record.stands else "",
                 record.subscription_status or "",
                 f"{record.created_at:%Y-%m-%d %H:%M}",
+                verdicts[record.tenant_id].told() if record.tenant_id in verdicts else "",
             )
         )
-    header = ("tenant", "state", "tier", "plan", "access", "subscription", "since")
+    header = ("tenant", "state", "tier", "plan", "access", "subscription", "since", "isolation")
     print_columns(header, rows, [_COLOUR.get(record.shown_state) for record in records])
 
 
@@ -76,22 +81,23 @@ def show(tenant_id: TenantArgument, json_output: JsonOption = False) -> None:
     from provisioner.cli.registry_access import ask
     from provisioner.explain import next_action, tenant_document
     from provisioner.operator_tasks import require
-    from provisioner.registry import placements
+    from provisioner.registry import placements, proofs
 
-    async def load(connection: AsyncConnection) -> tuple[Any, Any]:
-        return await require(connection, tenant_id), await placements.get(connection, tenant_id)
+    async def load(connection: AsyncConnection) -> tuple[Any, Any, Any]:
+        record, placement = await require(connection, tenant_id), await placements.get(connection, tenant_id)
+        return record, placement, (await proofs.verdicts(connection, tenant_id)).get(tenant_id)
 
-    record, placement = ask(load)
+    record, placement, verdict = ask(load)
     if json_output:
-        document = {**tenant_document(record), "placement": None if placement is None else vars(placement)}
-        print_json({**document, "next": next_action(record)})
+        document = {**tenant_document(record, verdict), "placement": None if placement is None else vars(placement)}
+        print_json({**document, "next": next_action(record, verdict=verdict)})
         return
-    shown = tenant_document(record) | ({} if placement is None else vars(placement))
+    shown = tenant_document(record, verdict) | ({} if placement is None else vars(placement))
     for name, value in shown.items():
         if value not in (None, [], {}):
             text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
             out.print(f"{name:<22} {', '.join(value) if isinstance(value, list) else text}", soft_wrap=True)
-    out.print(f"{'next':<22} {next_action(record)}", soft_wrap=True)
+    out.print(f"{'next':<22} {next_action(record, verdict=verdict)}", soft_wrap=True)
 
 
 @tenants.command()
@@ -182,7 +188,8 @@ def _told(tenant_id: str, story: dict[str, Any]) -> Iterator[str]:
     )
     for entry in story["timeline"]:
         at = entry["at"].astimezone(UTC)
-        summary = styled(entry["summary"], "red" if entry["kind"] == "failure" else None)
+        bad = entry["kind"] == "failure" or entry["detail"].get("status") == "not_isolated"
+        summary = styled(entry["summary"], "red" if bad else None)
         yield f"{at:%Y-%m-%d %H:%M:%S}  {entry['kind']:<9} {summary}"
         for step in entry.get("operation", {}).get("steps", []):
             seconds = "" if step["seconds"] is None else f"{step['seconds']:.2f} s"

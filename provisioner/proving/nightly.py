@@ -30,7 +30,7 @@ class Nightly:
         async with self.pool.connection() as connection:
             due = await proofs.nightly_due(connection, last_time(self.time, now or datetime.now(UTC)))
             for cell in due:
-                await queue.defer_nightly_proof(connection, cell)
+                await queue.defer_cell_proof(connection, cell, nightly=True)
         return due
 
     async def prune(self) -> None:

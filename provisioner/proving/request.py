@@ -40,8 +40,8 @@ class ProofRequest:
     operation_id: int | None = None
 
     @classmethod
-    def nightly(cls, cell: str) -> ProofRequest:
-        return cls(ScopeKind.ALL, cell=cell, trigger=Trigger.NIGHTLY)
+    def of_cell(cls, cell: str, trigger: Trigger) -> ProofRequest:
+        return cls(ScopeKind.ALL, cell=cell, trigger=trigger)
 
     @classmethod
     def after_operation(cls, tenant_id: str, cell: str, operation_id: int | None) -> ProofRequest:

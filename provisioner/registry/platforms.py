@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ class PlatformRecord:
     spec: dict[str, Any]
     outputs: dict[str, Any] | None
     fingerprint: str | None
+    failure: dict[str, Any] | None  #: {code, message, hint, judged_by, ...} of an update that waits for an operator
     updated_at: datetime
 
     @property
@@ -55,3 +57,12 @@ async def record_outputs(connection: AsyncConnection, outputs: PlatformOutputs, 
         _sql("record_outputs"),
         {"cell": outputs.cell, "outputs": Jsonb(outputs.model_dump(mode="json")), "fingerprint": fingerprint},
     )
+
+
+async def record_failure(connection: AsyncConnection, cell: str, failure: Mapping[str, Any]) -> None:
+    """Park the cell's update until an operator, another program or other rules change what failed it."""
+    await connection.execute(_sql("record_failure"), {"cell": cell, "failure": Jsonb(dict(failure))})
+
+
+async def clear_failure(connection: AsyncConnection, cell: str) -> None:
+    await connection.execute(_sql("clear_failure"), {"cell": cell})

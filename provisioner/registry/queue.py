@@ -61,6 +61,7 @@ async def defer_proof(connection: AsyncConnection, tenant_id: str, cell: str) ->
         {
             "tenant_id": tenant_id,
             "cell": cell,
+            "trigger": "operation",
             "subject": f"tenant:{tenant_id}",
             "priority": int(Priority.EVENT),
             "unless": ["todo"],
@@ -68,16 +69,18 @@ async def defer_proof(connection: AsyncConnection, tenant_id: str, cell: str) ->
     )
 
 
-async def defer_nightly_proof(connection: AsyncConnection, cell: str) -> None:
-    """Queue the proof of all tenants of a cell, unless one waits or runs."""
+async def defer_cell_proof(connection: AsyncConnection, cell: str, *, nightly: bool) -> None:
+    """Queue the proof of all tenants of a cell: nightly, unless one waits or runs; or because what they share changed,
+    unless one waits."""
     await connection.execute(
         _sql("defer_proof"),
         {
             "tenant_id": None,
             "cell": cell,
+            "trigger": "nightly" if nightly else "operation",
             "subject": f"cell:{cell}",
             "priority": int(Priority.SWEEP),
-            "unless": ["todo", "doing"],
+            "unless": ["todo", "doing"] if nightly else ["todo"],
         },
     )
 

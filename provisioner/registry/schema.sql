@@ -212,6 +212,8 @@ CREATE TABLE IF NOT EXISTS registry.tenant_proof (
     PRIMARY KEY (tenant_id, fast)
 );
 
+ALTER TABLE registry.platform ADD COLUMN IF NOT EXISTS failure jsonb;  -- of its last update, if only an operator can mend it
+
 CREATE OR REPLACE FUNCTION registry.notify_placement() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('tenantry_placement', coalesce(NEW.tenant_id, OLD.tenant_id));

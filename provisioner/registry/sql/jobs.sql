@@ -23,15 +23,17 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[
         jsonb_build_object('cell', %(cell)s::text, 'reason', %(reason)s::text), NULL)::procrastinate_job_to_defer_v1])
  WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE status = 'todo' AND lock = 'platform:' || %(cell)s::text)
 -- name: defer_proof
--- After an operation: of its tenant, if no proof of it waits. Without: of a cell.
+-- Of one tenant, or of a cell that has any.
 SELECT procrastinate_defer_jobs_v1(ARRAY[
     ROW('proofs', 'prove', %(priority)s, 'proof:' || %(subject)s::text, NULL,
-        jsonb_build_object('tenant_id', %(tenant_id)s::text, 'cell', %(cell)s::text, 'operation_id',
+        jsonb_build_object('tenant_id', %(tenant_id)s::text, 'cell', %(cell)s::text, 'trigger', %(trigger)s::text,
+                           'operation_id',
                            (SELECT max(operation_id) FROM registry.operation
                              WHERE tenant_id = %(tenant_id)s AND status = 'succeeded')),
         NULL)::procrastinate_job_to_defer_v1])
  WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE status = ANY (%(unless)s::procrastinate_job_status[])
                       AND lock = 'proof:' || %(subject)s::text)
+   AND EXISTS (SELECT FROM registry.tenant WHERE cell = %(cell)s AND state = 'ready')
 -- name: is_reconciling
 SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE queue_name = 'reconcile'
                   AND (status = 'doing' OR status = 'todo' AND coalesce(scheduled_at <= now(), true)))

@@ -47,7 +47,8 @@ SELECT p.tenant_id, p.fast, p.proof_id::text, p.status, p.reason, p.at
   FROM registry.tenant_proof p JOIN registry.tenant t USING (tenant_id, generation)
  WHERE t.state <> 'destroyed' AND (%(tenant_id)s::text IS NULL OR p.tenant_id = %(tenant_id)s)
 -- name: last_of_all
-SELECT DISTINCT ON (cell) cell, status, extract(epoch FROM ended_at)::float8, extract(epoch FROM ended_at - started_at)::float8
+SELECT DISTINCT ON (cell) cell, status, extract(epoch FROM ended_at)::float8,
+       extract(epoch FROM ended_at - started_at)::float8
   FROM registry.proof WHERE scope = 'all' ORDER BY cell, ended_at DESC
 -- name: count
 SELECT trigger, status, count(*) FROM registry.proof GROUP BY 1, 2

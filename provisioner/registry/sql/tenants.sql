@@ -51,7 +51,7 @@ UPDATE registry.tenant SET next_attempt_at = %(at)s
  WHERE tenant_id = %(tenant_id)s AND (next_attempt_at IS NULL OR next_attempt_at > %(at)s)
 -- name: wake
 UPDATE registry.tenant SET next_attempt_at = %(now)s
- WHERE cell = %(cell)s AND failure->>'code' IN ('platform_missing', 'platform_unfinished', 'platform_outdated')
+ WHERE cell = %(cell)s AND failure->>'code' IN ('platform_missing', 'platform_unfinished', 'platform_outdated', 'platform_parked')
 -- name: claim_due
 UPDATE registry.tenant SET next_attempt_at = NULL
  WHERE tenant_id IN (SELECT tenant_id FROM registry.tenant WHERE next_attempt_at <= %(now)s FOR UPDATE SKIP LOCKED)
