@@ -6,13 +6,20 @@ import http.client
 import json
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
+from typer.testing import CliRunner
 
+from localcloud.home import Home
+from localcloud.lifecycle import NotRunning
 from localcloud.moto import ACCOUNT_ID, QUOTA_PATH
+from localcloud.quota_control import UnknownQuota
+from localcloud.quota_control import set_quota as set_local_quota
+from provisioner.cli.main import app
 from provisioner.quotas import Boto3Clients, Needs, Place, Preflight, QuotaShortfall, caller_place
 from provisioner.quotas.decision import LimitSource
 from provisioner.quotas.table import (
@@ -194,3 +201,22 @@ def test_the_clients_that_are_made_ahead_are_those_that_are_used(clients: Boto3C
 
 def test_the_place_of_the_credentials(clients: Boto3Clients) -> None:
     assert caller_place(clients, REGION) == PLACE
+
+
+def test_the_command_shows_use_and_limit_of_every_quota(clients: Boto3Clients, moto_server: str) -> None:
+    set_quota(moto_server, INSTANCES, 0)
+    shown = CliRunner().invoke(app, ["quotas", "--region", REGION])
+    assert shown.exit_code == 0, shown.output
+    assert all(quota.code in shown.output for quota in QUOTAS.values())
+    document = json.loads(CliRunner().invoke(app, ["quotas", "--region", REGION, "--json"]).output)
+    (instances,) = [each for each in document if each["quota_code"] == INSTANCES.code]
+    assert (instances["limit"], instances["limit_source"]) == (0, "Service Quotas")
+    assert instances["used"] == used(clients)[INSTANCES.key]
+
+
+def test_a_quota_that_is_not_known_is_refused_before_the_local_cloud_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(UnknownQuota, match="L-00000000") as caught:
+        set_local_quota(Home(tmp_path), "L-00000000", 3)
+    assert "L-7B6409FD RDS DB instances" in caught.value.hint
+    with pytest.raises(NotRunning):
+        set_local_quota(Home(tmp_path), "L-7B6409FD", 3)
