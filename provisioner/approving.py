@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from psycopg import AsyncConnection
 
 from provisioner.errors import NotFound, Reject
-from provisioner.registry import approvals, operations, queue, tenants, timeline
+from provisioner.registry import approvals, operations, platforms, queue, tenants, timeline
 from provisioner.registry.approvals import Answer, ApprovalRecord
 from provisioner.registry.queue import Priority
 from provisioner.registry.timeline import EntryKind
@@ -54,7 +54,9 @@ async def answer(
     told = f"{by} {given} operation {operation_id} (diff {record.diff_hash[:12]}): {reason}"
     if record.tenant_id is None:
         if given is Answer.APPROVED:
-            await queue.defer_platform(connection, _cell(record.stack_name), reason=told)
+            cell = _cell(record.stack_name)
+            await platforms.clear_failure(connection, cell)
+            await queue.defer_platform(connection, cell, reason=told)
         return await require(connection, operation_id)
     await timeline.add(
         connection,

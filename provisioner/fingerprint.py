@@ -31,6 +31,14 @@ def policy_version(configuration: str = "") -> str:
     return _digest(configuration, *_sources(_POLICIES))
 
 
+def judged_by(policy: str) -> str:
+    """What a failure that only an operator can mend was judged by: this program and the rules, ``policy_version``.
+
+    Another value means that it may have been mended meanwhile.
+    """
+    return f"{program_version()[:12]}/{policy[:12]}"
+
+
 def app_schema_digest(directory: Path, version_: int) -> str:
     """Of the migrations up to ``version_``; ``MigrationsInvalid`` for a directory that can't be used."""
     return _digest(*_migration_digests(directory, _looks(directory))[:version_])

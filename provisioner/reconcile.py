@@ -73,6 +73,12 @@ class PlatformUnfinished(RetryLater):
     code = "platform_unfinished"
 
 
+class PlatformParked(OperatorNeeded):
+    """The cell's update waits for an operator; the tenant is woken when it has succeeded."""
+
+    code = "platform_parked"
+
+
 class PlatformOutdated(RetryLater):
     """The cell's platform stack is older than the application schema; its update has been queued."""
 
@@ -193,7 +199,9 @@ class Reconciler:
             return True
         if record.failure is not None and record.failure.get("class") == "operator":
             # What refused it has changed: the plan, this program, or the rules.
-            return decision.spec != record.tenant_spec or record.failure.get("judged_by") != self._judged_by()
+            return decision.spec != record.tenant_spec or record.failure.get("judged_by") != fingerprint.judged_by(
+                self.policy_version
+            )
         outputs = None if platform is None else platform.platform_outputs
         if outputs is None or record.fingerprint is None or record.state != decision.state:
             return True
@@ -229,7 +237,14 @@ class Reconciler:
 
     async def _platform(self, record: TenantRecord, platform: PlatformRecord | None) -> PlatformOutputs:
         outputs = None if platform is None else platform.platform_outputs
-        if platform is not None and outputs is None:
+        wanted = self.installation.app_schema_version
+        if platform is not None and platform.failure is not None:
+            if outputs is None or outputs.app_schema_version < wanted:
+                raise PlatformParked(
+                    f"the platform stack of cell {record.cell} waits for an operator: {platform.failure.get('message')}",
+                    hint=f"{platform.failure.get('hint')}; this tenant follows",
+                )
+        elif platform is not None and outputs is None:
             await self._queue_platform(record.cell, "a tenant waits for it")
             raise PlatformUnfinished(
                 f"the platform stack of cell {record.cell} is being deployed",
@@ -240,11 +255,11 @@ class Reconciler:
                 f"the platform stack of cell {record.cell} has not been deployed",
                 hint=f"deploy it: tenantry platform up --cell {record.cell}",
             )
-        if outputs.app_schema_version < self.installation.app_schema_version:
+        if outputs.app_schema_version < wanted:
             await self._queue_platform(record.cell, "the application schema is newer")
             raise PlatformOutdated(
                 f"the platform stack of cell {record.cell} has application schema {outputs.app_schema_version}, "
-                f"version {self.installation.app_schema_version} is wanted",
+                f"version {wanted} is wanted",
                 hint="its update has been queued; this tenant follows",
             )
         return outputs
@@ -265,10 +280,6 @@ class Reconciler:
     def _fingerprint(self, spec: TenantSpec, platform: PlatformOutputs, checkpoint_version: str | None) -> str:
         schema = fingerprint.app_schema_digest(self.app_schema, spec.app_schema_version)
         return fingerprint.of_tenant(spec, platform, schema, checkpoint_version, self.policy_version)
-
-    def _judged_by(self) -> str:
-        """Changes when a failure that only an operator can mend may have been mended by another version."""
-        return f"{fingerprint.program_version()[:12]}/{self.policy_version[:12]}"
 
     # Changing
 
@@ -394,7 +405,7 @@ class Reconciler:
                 "message": error.message,
                 "hint": error.hint,
                 "at": datetime.now(UTC).isoformat(),
-                "judged_by": self._judged_by(),
+                "judged_by": fingerprint.judged_by(self.policy_version),
                 **(error.detail if isinstance(error, OperatorNeeded) else {}),
             }
             made = await tenants.record_failure(connection, tenant_id, failure, next_attempt)

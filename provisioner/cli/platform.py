@@ -31,7 +31,7 @@ def up(
 
     async def converge() -> bool:
         async with app.open_core(settings.load()) as core:
-            return await core.cells.converge(cell, "asked for on the command line", wait_s=WAIT_S)
+            return await core.cells.converge(cell, "asked for on the command line", wait_s=WAIT_S, asked=True)
 
     with err.status(f"deploying the platform of cell {cell}"):
         changed = asyncio.run(converge())
