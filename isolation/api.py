@@ -36,7 +36,7 @@ def probes(attacker: Subject, victim: Subject) -> Iterator[Probe]:
     )
 
     def own() -> Answer:
-        return attacker.broker.as_application({"tenant_id": attacker.id})
+        return attacker.broker.own(attacker.id)
 
     own_tried = "asks the broker for its own login with the application's token"
     for name, token, words in (("no-token", None, "without a token"), ("wrong-token", "a-guess", "with a wrong token")):

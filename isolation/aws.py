@@ -22,7 +22,7 @@ def of_decision(decision: Decision) -> Answer:
     return Answer("ok" if decision.allowed else decision.outcome.value, decision.reason, by)
 
 
-def _is_denied(answer: Answer) -> bool:
+def is_denied(answer: Answer) -> bool:
     return answer.code in (Outcome.EXPLICIT_DENY.value, Outcome.IMPLICIT_DENY.value)
 
 
@@ -34,7 +34,7 @@ def _probe(
     own_tried: str,
     own: Callable[[], Answer],
 ) -> Probe:
-    return Probe(name, layer, tried, REFUSED, attack, _is_denied, own_tried, own, is_ok)
+    return Probe(name, layer, tried, REFUSED, attack, is_denied, own_tried, own, is_ok)
 
 
 def file_probes(attacker: CloudSubject, victim: CloudSubject) -> Iterator[Probe]:

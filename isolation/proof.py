@@ -55,7 +55,8 @@ def prove_all(
     known = list(tenants)
     if len(known) < 2:
         return []
-    return _prove(pairs(known, sample), known, True, Run(sdk=sdk, aws=aws, installation=installation, fast=False), seen)
+    run = Run(sdk=sdk, aws=aws, installation=installation, fast=False)
+    return _prove(run, pairs(known, sample), known, known, whole=True, seen=seen)
 
 
 def prove_pair(
@@ -69,7 +70,7 @@ def prove_pair(
 ) -> list[Attempt]:
     """``attacker`` against ``victim``, not the other way round, and nothing of the places they live in."""
     run = Run(sdk=sdk, aws=aws, installation=installation, fast=False)
-    return _prove([(attacker, victim)], [], False, run, seen)
+    return _prove(run, [(attacker, victim)], [], [], whole=False, seen=seen)
 
 
 def prove_tenant(
@@ -88,13 +89,21 @@ def prove_tenant(
     ``fast``: what runs after every operation: its own place, and the probes that are marked so with the one neighbour
     that shares most. Without another tenant its place and what outsiders try are all there is.
     """
-    met = neighbours(tenant, others, sample)[: 1 if fast else None]
+    known = list(others)
+    met = neighbours(tenant, known, sample)[: 1 if fast else None]
     both = [pair for other in met for pair in ((tenant, other), (other, tenant))]
-    return _prove(both, [tenant], not fast, Run(sdk=sdk, aws=aws, installation=installation, fast=fast), seen)
+    run = Run(sdk=sdk, aws=aws, installation=installation, fast=fast)
+    return _prove(run, both, [tenant], known, whole=not fast, seen=seen)
 
 
 def _prove(
-    pairs: Sequence[Pair], residents: Sequence[TenantOutputs], whole: bool, run: Run, seen: Seen
+    run: Run,
+    pairs: Sequence[Pair],
+    residents: Sequence[TenantOutputs],
+    others: Sequence[TenantOutputs],
+    *,
+    whole: bool,
+    seen: Seen,
 ) -> list[Attempt]:
     found: list[Attempt] = []
 
@@ -105,6 +114,7 @@ def _prove(
 
     with run:
         note(run.places(residents, whole=whole))
+        note(run.holders(residents, others))
         note(run.pairs(pairs))
         note(run.clean_up())
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from components.spec import TenantOutputs
@@ -14,10 +15,16 @@ from isolation.broker import Broker
 from isolation.catalogue.inspection import Inspection
 from isolation.cloud_subject import CloudSubject
 from isolation.connections import Logins
+from isolation.documents import Documents
 from isolation.iam.collect import Aws, Cloud
 from isolation.installation import Installation
 from isolation.neighbours import Pair
+from isolation.state.holder import Holder, of_shared, of_tenant
+from isolation.state.inspection import between, placement
+from isolation.state.inspection import probes as state_of
+from isolation.state.reader import State
 from isolation.subject import Subject
+from isolation.walls.probes import probes as walls
 from isolation.witness import Holdings, holdings
 from tenantry import Tenantry
 
@@ -47,6 +54,7 @@ class Run:
         self._fast = fast
         self._aws = _OneClientEach(aws)
         self._cloud = Cloud(self._aws)
+        self._state = State(self._aws)
         self._broker = Broker(sdk.config)
         self._logins = Logins()
         self._subjects: dict[str, Subject] = {}
@@ -92,6 +100,34 @@ class Run:
             inspection = Inspection(residents, whole, reference)
             yield from self._tried([(Layer.DATABASE, inspection.probes)], of, of)
 
+    def holders(self, tenants: Sequence[TenantOutputs], others: Sequence[TenantOutputs]) -> Iterator[Attempt]:
+        """What each of ``tenants`` has of its own in AWS, and what those share who have nothing of their own."""
+        for tenant in tenants:
+            beside = tuple(each for each in others if each.tenant_id != tenant.tenant_id)
+            probe = placement(tenant, beside, self._installation.platform(tenant))
+            yield from self._tried([(Layer.IAM, partial(_one, probe))], tenant.tenant_id, tenant.tenant_id)
+        for holder in self._held(tenants):
+            families: list[Family] = [
+                (Layer.FILES, partial(state_of, self._state, holder)),
+                (Layer.FILES, partial(walls, Documents(holder, holder.members[0].tenant_id, self._cloud))),
+            ]
+            yield from self._tried(families, holder.members[0].tenant_id, holder.name)
+
+    def _held(self, tenants: Sequence[TenantOutputs]) -> list[Holder]:
+        found, shared = [], dict[tuple[str, str], list[TenantOutputs]]()
+        for tenant in tenants:
+            own = of_tenant(tenant, self._installation.platform(tenant))
+            if own is not None:
+                found.append(own)
+            else:
+                shared.setdefault((tenant.cell, tenant.role_arn), []).append(tenant)
+        for members in shared.values():
+            found.append(of_shared(tuple(members), self._installation.platform(members[0])))
+        return found
+
+    def _holder(self, tenant: TenantOutputs) -> Holder:
+        return self._held([tenant])[0]
+
     def _tried(self, families: Iterable[Family], attacker: str, victim: str) -> Iterator[Attempt]:
         for layer, make in families:
             try:
@@ -111,7 +147,12 @@ class Run:
             (Layer.IAM, lambda: aws.iam_probes(one, other, attacker)),
             (Layer.FILES, lambda: itertools.chain(aws.file_probes(one, other), api.file_probes(attacker, victim))),
             (Layer.API, lambda: api.probes(attacker, victim)),
+            (Layer.NETWORK, lambda: self._between(attacker, victim)),
         ]
+
+    def _between(self, attacker: Subject, victim: Subject) -> Iterator[Probe]:
+        one, other = self._holder(attacker.outputs), self._holder(victim.outputs)
+        return between(self._state, one, other) if one.instance != other.instance else iter(())
 
     def _subject(self, outputs: TenantOutputs) -> Subject:
         if outputs.tenant_id not in self._subjects:
@@ -131,3 +172,7 @@ class Run:
         if isinstance(found, Exception):
             raise found
         return found
+
+
+def _one(probe: Probe) -> Iterable[Probe]:
+    return (probe,)

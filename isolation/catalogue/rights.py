@@ -140,7 +140,7 @@ SETTINGS = Check(
 )
 SELECT 'role ' || rolname || ': ' || name || ' is set' FROM setting JOIN ours ON ours.oid = setrole
  WHERE name <> 'search_path' OR datname IS NULL
-    OR datname = current_database()
+    OR datname = current_database() AND rolname IN (SELECT login FROM known)
        AND replace(value, '"', '') <> ALL (SELECT schema FROM known WHERE login = rolname)
  UNION ALL
 SELECT coalesce('database ' || datname, 'every role') || ': ' || name || ' is set' FROM setting

@@ -19,26 +19,31 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from components.account import Account
-from components.documents import to_json
-from components.identity import boundary_policy, data_policy, trust_policy
-from components.keys import KeyUse, key_policy
-from components.naming import IAM_PATH, Names
-from components.spec import Access, DatabaseEndpoint, TenantOutputs
-from components.storage import bucket_policy
+from components.naming import Names
+from components.spec import Access, DatabaseEndpoint, PlatformOutputs, TenantOutputs
 from components.tiers import TIERS, Tier
+from isolation.installation import Installation
 from localcloud.postgres import Cluster, create_master, reachable_directory
+from localcloud.postgres.binaries import bin_directory
 from providers.postgres.connection import Server
 from provisioner.broker import Boto3Clients, Broker, BrokerPlacement
 from tenantry import Config
 from tests.integration.conftest import Login
+from tests.integration.isolation.estate_cloud import (
+    ACCOUNT,
+    Files,
+    Network,
+    boundary_arn,
+    make_files,
+    make_instance,
+    make_network,
+)
 from tests.integration.providers.postgres.conftest import REGION, Stack, build_pool, digests
 from tests.integration.tenantry.world import APPLICATION_TOKEN, serve_broker
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "example" / "app_schema"
 REGISTRY = ROOT / "provisioner" / "registry" / "schema.sql"
-ACCOUNT = Account("123456789012", REGION)
 READER_PASSWORD = "reader"
 
 
@@ -61,6 +66,7 @@ class Estate:
     pool_login_secret: str = ""
     pool_token_secret: str = ""
     shared_files: Files | None = None
+    network: Network | None = None
     stacks: dict[str, Stack] = field(default_factory=dict)
 
     def config(self, **overrides: Any) -> Config:
@@ -71,6 +77,14 @@ class Estate:
             "database_ca": self.authority,
         }
         return Config(**(settings | overrides))
+
+    def installation_known(self) -> Installation:
+        """What a prover beside the platform stack knows."""
+
+        def token_key(_: TenantOutputs) -> bytes:
+            return bytes.fromhex(self.shared.value(self.pool_token_secret)["key"])
+
+        return Installation((_platform(self),), frozenset({"task_status"}), token_key, bin_directory() / "pg_dump")
 
     def names(self, owner_id: str) -> Names:
         return Names(self.installation, owner_id)
@@ -96,15 +110,6 @@ class Estate:
         return None if row is None else BrokerPlacement(tenant_id, *row)
 
 
-@dataclass(frozen=True)
-class Files:
-    """A bucket, its key and the role whose sessions use both."""
-
-    bucket: str
-    key_arn: str
-    role_arn: str
-
-
 @contextmanager
 def make_estate(server: Cluster, moto_server: str, directory: Path, tenants: Mapping[str, str]) -> Iterator[Estate]:
     """``tenants``: tier by id. The first silo gets a server of its own, others a database and master on ``server``."""
@@ -113,11 +118,15 @@ def make_estate(server: Cluster, moto_server: str, directory: Path, tenants: Map
         stack.enter_context(_aws_environment(moto_server, server))
         estate = stack.enter_context(_control_plane(server, f"i{suffix}"))
         estate.aws = boto3.session.Session(region_name=REGION)
+        estate.network = make_network(estate.aws, estate.names("platform"))
         estate.shared_files = _files(estate, "platform", None)
+        make_instance(estate.aws, estate.names("platform"), estate.network, estate.shared_files.key_arn)
         pool = build_pool(estate.shared, EXAMPLE)
         estate.shared_database = pool.database
         estate.pool_login = str(pool.parts["login"].id)
         estate.pool_login_secret, estate.pool_token_secret = pool.login_secret, pool.token_secret
+        for secret in (pool.login_secret, pool.token_secret):
+            _encrypted(estate, secret, estate.shared_files.key_arn)
         for tenant_id, tier in tenants.items():
             if tier == Tier.POOL:
                 pool.admit(tenant_id)
@@ -260,6 +269,10 @@ def _outputs(
     estate.stacks[tenant_id] = stack
     files = _files(estate, tenant_id, tenant_id) if own.own_bucket else estate.shared_files
     assert files is not None
+    assert estate.network is not None
+    if own.own_instance:
+        make_instance(estate.aws, estate.names(tenant_id), estate.network, files.key_arn)
+    _encrypted(estate, secret, files.key_arn)
     return TenantOutputs(
         tenant_id=tenant_id,
         generation=1,
@@ -279,46 +292,43 @@ def _outputs(
     )
 
 
+def _encrypted(estate: Estate, secret: str, key_arn: str) -> None:
+    estate.aws.client("secretsmanager").update_secret(SecretId=secret, KmsKeyId=key_arn)
+
+
 def _files(estate: Estate, owner_id: str, tenant_id: str | None) -> Files:
-    """Bucket, key, boundary and role of a tenant, or of the platform: the documents that its stack would write."""
-    names = estate.names(owner_id)
-    bucket, role_arn = names.bucket(ACCOUNT), names.role_arn(ACCOUNT)
-    use = KeyUse(
-        data_role=role_arn, tenant_tag=tenant_id or "?*", bucket=bucket, secret_prefix=names.secret(""), database=True
+    return make_files(estate.aws, estate.names(owner_id), estate.names("platform"), owner_id, tenant_id)
+
+
+def _platform(estate: Estate) -> PlatformOutputs:
+    """As the platform stack would put it out."""
+    names, network, files = estate.names("platform"), estate.network, estate.shared_files
+    assert network is not None
+    assert files is not None
+    return PlatformOutputs(
+        cell="default",
+        account_id=ACCOUNT.id,
+        region=REGION,
+        vpc_id=network.vpc_id,
+        private_subnet_ids=network.subnet_ids,
+        db_subnet_group=network.subnet_group,
+        db_parameter_group=network.parameter_group,
+        app_security_group_id=network.app_group,
+        shared_instance_identifier=names.instance,
+        shared_database=DatabaseEndpoint(
+            address="127.0.0.1", port=estate.shared.master.cluster.port, name=estate.shared_database
+        ),
+        shared_master_secret_arn="",
+        pool_login=estate.pool_login,
+        pool_login_secret_arn=estate.pool_login_secret,
+        pool_token_secret_arn=estate.pool_token_secret,
+        shared_bucket=files.bucket,
+        platform_key_arn=files.key_arn,
+        shared_role_arn=files.role_arn,
+        permissions_boundary_arn=boundary_arn(names),
+        alarm_topic_arn="",
+        app_schema_version=2,
     )
-    key_arn = str(
-        estate.aws.client("kms").create_key(
-            Policy=to_json(key_policy(ACCOUNT, use), limit=32768, what="key"),
-            Tags=[
-                {"TagKey": "tenant_id", "TagValue": owner_id},
-                {"TagKey": "managed-by", "TagValue": "tenantry"},
-                {"TagKey": "installation", "TagValue": names.installation},
-            ],
-        )["KeyMetadata"]["Arn"]
-    )
-    estate.aws.client("kms").create_alias(AliasName=names.key_alias, TargetKeyId=key_arn)
-    s3 = estate.aws.client("s3")
-    s3.create_bucket(Bucket=bucket)
-    policy = bucket_policy(ACCOUNT, bucket, role_arn, shared=tenant_id is None, tenant_id=tenant_id)
-    s3.put_bucket_policy(Bucket=bucket, Policy=to_json(policy, limit=20480, what="bucket"))
-    iam = estate.aws.client("iam")
-    if tenant_id is None:
-        document = to_json(boundary_policy(ACCOUNT, bucket, names.key), limit=6144, what="boundary")
-        iam.create_policy(PolicyName=names.boundary, Path=IAM_PATH, PolicyDocument=document)
-    boundary = f"arn:aws:iam::{ACCOUNT.id}:policy{IAM_PATH}{estate.names('platform').boundary}"
-    iam.create_role(
-        RoleName=names.role,
-        Path=IAM_PATH,
-        AssumeRolePolicyDocument=to_json(trust_policy(ACCOUNT, (), tenant_id=tenant_id), limit=2048, what="trust"),
-        PermissionsBoundary=boundary,
-        Tags=[{"Key": "tenant_id", "Value": owner_id}],
-    )
-    iam.put_role_policy(
-        RoleName=names.role,
-        PolicyName="tenant-data",
-        PolicyDocument=to_json(data_policy(ACCOUNT, bucket, names.key, tenant_id=tenant_id), limit=10240, what="role"),
-    )
-    return Files(bucket, key_arn, role_arn)
 
 
 def _register(estate: Estate, outputs: TenantOutputs) -> None:

@@ -264,7 +264,7 @@ def serve_broker(broker: Broker, up: Callable[[], bool] = lambda: True) -> Itera
 
 @contextmanager
 def serve_asgi(app: Any) -> Iterator[str]:
-    with socket.socket() as listener:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
