@@ -171,7 +171,7 @@ def _tell(proof: Proof, files: dict[str, Path], json_output: bool) -> None:
     others = len(proof.document.tenants)
     print(f"{verdict}: {record.attempts - record.failed} of {record.attempts} attempts ended as they must", end=" ")
     print(f"({others} tenant{'s' if others != 1 else ''}, {seconds:.1f} s)")
-    if others == 1:
+    if proof.document.others == 0:
         print("There is no other tenant: what it owns was compared with what must stand, and outsiders were refused.")
     print(f"document {files['document']}\npage     {files['page']}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 
@@ -15,6 +15,19 @@ from isolation.proof import prove_all, prove_pair, prove_tenant
 from provisioner.proving.participants import Participants
 from provisioner.proving.request import ProofRequest
 from tenantry import Tenantry
+
+
+class Attack(Protocol):
+    def __call__(
+        self,
+        request: ProofRequest,
+        taking_part: Participants,
+        cells: Sequence[PlatformOutputs],
+        *,
+        sdk: Tenantry,
+        default_region: str,
+        seen: Callable[[Attempt], None],
+    ) -> list[Attempt]: ...
 
 
 def run(

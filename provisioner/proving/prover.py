@@ -18,7 +18,9 @@ from isolation.evidence.compose import Circumstances, compose
 from isolation.evidence.document import Document, Scope
 from isolation.evidence.signing import SigningKey
 from provisioner.errors import OperatorNeeded, RetryLater
-from provisioner.proving import attack, record
+from provisioner.proving import record
+from provisioner.proving.attack import Attack
+from provisioner.proving.attack import run as run_attacks
 from provisioner.proving.key import signing_key
 from provisioner.proving.participants import Participants, choose
 from provisioner.proving.product import product
@@ -33,27 +35,35 @@ Seen = Callable[[Attempt], None]
 _READY_TIMEOUT_S = 5.0
 
 
-def prove(settings: Settings, request: ProofRequest, *, seen: Seen = lambda attempt: None) -> Proof:
+def prove(
+    settings: Settings,
+    request: ProofRequest,
+    *,
+    seen: Seen = lambda attempt: None,
+    attack: Attack = run_attacks,
+) -> Proof:
     """Prove, sign and keep. What can't be proved is kept as ``not_run`` with the reason, and raised.
 
     Raises NotFound, NothingToProve, ConfigurationInvalid and what RetryLater is.
     """
     started_at = datetime.now(UTC)
     try:
-        return _prove(settings, request, started_at, seen)
+        return _prove(settings, request, started_at, seen, attack)
     except (NothingToProve, OperatorNeeded, RetryLater) as error:
         asyncio.run(record.keep_not_run(settings, request, started_at, error))
         raise
 
 
-def _prove(settings: Settings, request: ProofRequest, started_at: datetime, seen: Seen) -> Proof:
+def _prove(settings: Settings, request: ProofRequest, started_at: datetime, seen: Seen, attack: Attack) -> Proof:
     before, cells = asyncio.run(record.load(settings))
     taking_part = choose(request, before)
     key = signing_key(settings)
     config = sdk_config(settings)
     _require_broker(settings.api_url)
     with Tenantry(config) as sdk:
-        attempts = attack.run(request, taking_part, cells, sdk=sdk, default_region=settings.region, seen=seen)
+        attempts = attack(request, taking_part, cells, sdk=sdk, default_region=settings.region, seen=seen)
+    if not attempts:
+        raise NothingToProve("no attack was made: there is nothing to attack")
     ended_at = datetime.now(UTC)
     if not all(attempt.passed for attempt in attempts):
         _require_unchanged(before, asyncio.run(record.load(settings))[0], attacked(taking_part, attempts))
