@@ -1,6 +1,33 @@
 """All rules, by theme."""
 
 from policies.model import Rule
-from policies.rules import encryption, exposure, ownership
+from policies.rules import (
+    access,
+    antipatterns,
+    credentials,
+    encryption,
+    exposure,
+    firewalls,
+    lifecycle,
+    ownership,
+    records,
+    resilience,
+    tenant_access,
+    transport,
+)
 
-RULES: tuple[Rule, ...] = (*encryption.RULES, *exposure.RULES, *ownership.RULES)
+THEMES = (
+    encryption,
+    exposure,
+    firewalls,
+    transport,
+    credentials,
+    access,
+    tenant_access,
+    resilience,
+    records,
+    ownership,
+    lifecycle,
+    antipatterns,
+)
+RULES: tuple[Rule, ...] = tuple(rule for theme in THEMES for rule in theme.RULES)

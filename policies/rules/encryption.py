@@ -1,92 +1,187 @@
-"""Data at rest is encrypted with a customer-managed key that rotates."""
+"""Data at rest is encrypted with a customer-managed key that rotates.
+
+Which key it is, whose tenant's, is for the rules of ``tenancy`` to judge.
+"""
 
 from __future__ import annotations
 
-from policies.model import Facts, Resource, Rule, Severity
-from policies.values import is_present
+from collections.abc import Iterator
+
+from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, each_resource
+from policies.references import cis, saas_lens, soc2
+from policies.relations import BUCKETS, DATABASES, in_cluster, is_copy, names_managed_key, parts_of
+from policies.values import Properties, is_present, listed
+
+_SSE = (
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+    "aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2",
+)
+_KMS = ("aws:kms", "aws:kms:dsse")
 
 
-def _instance(resource: Resource, facts: Facts) -> list[str]:
+def _key_missing(properties: Properties, name: str, what: str) -> Iterator[str]:
+    if not is_present(properties, name):
+        yield f"{what} names no customer-managed key ({name})"
+    elif names_managed_key(properties, name):
+        yield f"{what} is encrypted with a key of AWS's ({name})"
+
+
+def _database(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    found = []
+    if is_copy(properties) or in_cluster(properties):
+        return
     if not properties.get("storageEncrypted"):
-        found.append("the database instance is not encrypted")
-    if not is_present(properties, "kmsKeyId"):
-        found.append("the database instance names no customer-managed key (kmsKeyId)")
-    if is_present(properties, "password"):
-        found.append("the master password is part of the stack instead of being managed by RDS")
-    return found
+        yield "the database is not encrypted"
+    yield from _key_missing(properties, "kmsKeyId", "the database")
+    if properties.get("manageMasterUserPassword"):
+        yield from _key_missing(properties, "masterUserSecretKmsKeyId", "the master's secret")
+    if properties.get("performanceInsightsEnabled"):
+        yield from _key_missing(properties, "performanceInsightsKmsKeyId", "what Performance Insights keeps")
 
 
-def _bucket_encryption(resource: Resource, facts: Facts) -> list[str]:
-    properties = resource.properties
-    found = []
-    for rule in properties.get("rules") or [{}]:
-        default = rule.get("applyServerSideEncryptionByDefault") or {}
-        if default.get("sseAlgorithm") not in ("aws:kms", "aws:kms:dsse") or not is_present(default, "kmsMasterKeyId"):
-            found.append("the bucket's default encryption is not SSE-KMS with a named key")
-    return found
+def _default_encryption(resource: Resource, facts: Facts) -> Iterator[str]:
+    for rule in resource.properties.get("rules") or [{}]:
+        yield from _sse_rule(rule)
 
 
-def _key(resource: Resource, facts: Facts) -> list[str]:
-    properties = resource.properties
-    spec = properties.get("customerMasterKeySpec") or "SYMMETRIC_DEFAULT"
-    if spec == "SYMMETRIC_DEFAULT" and not properties.get("enableKeyRotation"):
-        return ["the KMS key does not rotate"]
-    return []
+def _sse_rule(rule: Properties) -> Iterator[str]:
+    default = rule.get("applyServerSideEncryptionByDefault") or {}
+    if default.get("sseAlgorithm") not in _KMS:
+        yield "the bucket's default encryption is not SSE-KMS"
+    else:
+        yield from _key_missing(default, "kmsMasterKeyId", "the bucket's default encryption")
 
 
-def _key_named(property_name: str, what: str) -> Rule:
-    def check(resource: Resource, facts: Facts) -> list[str]:
-        return (
-            []
-            if is_present(resource.properties, property_name)
-            else [f"{what} names no customer-managed key ({property_name})"]
-        )
-
-    tokens = {
-        "a secret": "aws:secretsmanager/secret:Secret",
-        "a log group": "aws:cloudwatch/logGroup:LogGroup",
-        "a topic": "aws:sns/topic:Topic",
-        "a queue": "aws:sqs/queue:Queue",
-    }
-    return Rule(
-        id=f"encryption-{what.removeprefix('a ').replace(' ', '-')}",
-        title=f"{what.capitalize()} is encrypted with a customer-managed key",
-        severity=Severity.HIGH,
-        remediation=f"Set {property_name} to the tenant's key, or the platform's",
-        types=frozenset({tokens[what]}),
-        resource=check,
+def _bucket_without(bucket: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
+    if any(parts_of(stack, bucket, "bucket", ("bucket", "arn"), *_SSE)):
+        return
+    inline = listed(
+        bucket.properties.get("serverSideEncryptionConfiguration")
+        or bucket.properties.get("serverSideEncryptionConfigurations")
     )
+    rules = [rule for each in inline for rule in listed(each.get("rule") or each.get("rules"))]
+    # S3 reports its own default, SSE-S3, where nothing was asked for.
+    if not rules or any([*_sse_rule(_single(rule))] for rule in rules):
+        yield "no default encryption with a customer-managed key is set for the bucket"
+
+
+def _single(rule: Properties) -> Properties:
+    default = listed(rule.get("applyServerSideEncryptionByDefault") or rule.get("applyServerSideEncryptionByDefaults"))
+    return {"applyServerSideEncryptionByDefault": default[0] if default else {}}
+
+
+def _rotation(resource: Resource, facts: Facts) -> Iterator[str]:
+    properties = resource.properties
+    symmetric = (properties.get("customerMasterKeySpec") or "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
+    if not symmetric or is_present(properties, "customKeyStoreId"):
+        return  # KMS can't rotate these
+    if not properties.get("enableKeyRotation"):
+        yield "the KMS key does not rotate"
+    elif (properties.get("rotationPeriodInDays") or 365) > facts.parameters["days"]:
+        yield f"the KMS key rotates every {properties['rotationPeriodInDays']} days only"
+
+
+_NAMED = {
+    "secret": ("aws:secretsmanager/secret:Secret", "kmsKeyId", "the secret", "A Secrets Manager secret"),
+    "log-group": ("aws:cloudwatch/logGroup:LogGroup", "kmsKeyId", "the log group", "A CloudWatch log group"),
+    "topic": ("aws:sns/topic:Topic", "kmsMasterKeyId", "the topic", "An SNS topic"),
+    "queue": ("aws:sqs/queue:Queue", "kmsMasterKeyId", "the queue", "An SQS queue"),
+}
+
+
+def _key_named(slug: str) -> Rule:
+    token, name, what, title = _NAMED[slug]
+    return Rule(
+        id=f"encryption-{slug}",
+        title=f"{title} is encrypted with a customer-managed key",
+        severity=Severity.HIGH,
+        remediation=f"Set {name} to the tenant's key, or the platform's",
+        types=frozenset({token}),
+        resource=lambda resource, facts: _key_missing(resource.properties, name, what),
+        references=(*soc2("CC6.1"), *saas_lens("SaaS SEC 2")),
+    )
+
+
+#: Type of another store of data: the property that switches encryption on ("" if it always is), the one of the key.
+_STORES = {
+    "aws:ebs/volume:Volume": ("encrypted", "kmsKeyId"),
+    "aws:efs/fileSystem:FileSystem": ("encrypted", "kmsKeyId"),
+    "aws:elasticache/replicationGroup:ReplicationGroup": ("atRestEncryptionEnabled", "kmsKeyId"),
+    "aws:elasticache/serverlessCache:ServerlessCache": ("", "kmsKeyId"),
+    "aws:docdb/cluster:Cluster": ("storageEncrypted", "kmsKeyId"),
+    "aws:neptune/cluster:Cluster": ("storageEncrypted", "kmsKeyArn"),
+    "aws:redshift/cluster:Cluster": ("encrypted", "kmsKeyId"),
+    "aws:backup/vault:Vault": ("", "kmsKeyArn"),
+    "aws:kinesis/stream:Stream": ("", "kmsKeyId"),
+    "aws:dynamodb/table:Table": ("", ""),
+    "aws:ecr/repository:Repository": ("", ""),
+}
+
+
+def _store(resource: Resource, facts: Facts) -> Iterator[str]:
+    properties = resource.properties
+    switch, key = _STORES[resource.type]
+    if resource.type == "aws:dynamodb/table:Table":
+        properties, switch, key = properties.get("serverSideEncryption") or {}, "enabled", "kmsKeyArn"
+    elif resource.type == "aws:ecr/repository:Repository":
+        properties, key = next(iter(properties.get("encryptionConfigurations") or []), {}), "kmsKey"
+    # Redshift's provider takes texts too.
+    if switch and str(properties.get(switch)).lower() != "true":
+        yield f"what it stores is not encrypted with a customer-managed key ({switch})"
+    yield from _key_missing(properties, key, "what it stores")
 
 
 RULES: tuple[Rule, ...] = (
     Rule(
         id="encryption-database",
-        title="A database instance is encrypted with a customer-managed key; RDS manages its master password",
+        title="A database is encrypted with a customer-managed key",
         severity=Severity.HIGH,
-        remediation="Set storageEncrypted, kmsKeyId and manageMasterUserPassword",
-        types=frozenset({"aws:rds/instance:Instance"}),
-        resource=_instance,
+        remediation="Set storageEncrypted and kmsKeyId, and the key of the master's secret and of Performance Insights",
+        types=frozenset(DATABASES),
+        resource=_database,
+        references=(*cis("2.3.1", "2.2.1"), *soc2("CC6.1"), *saas_lens("SaaS SEC 2")),
     ),
     Rule(
         id="encryption-bucket",
         title="A bucket's default encryption is SSE-KMS with a customer-managed key",
         severity=Severity.HIGH,
         remediation="Set sseAlgorithm 'aws:kms' and kmsMasterKeyId",
-        types=frozenset({"aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"}),
-        resource=_bucket_encryption,
+        types=frozenset(_SSE),
+        resource=_default_encryption,
+        references=(*soc2("CC6.1"), *saas_lens("SaaS SEC 2")),
+    ),
+    Rule(
+        id="encryption-bucket-configured",
+        title="Every bucket has a default encryption",
+        severity=Severity.HIGH,
+        remediation="Add a BucketServerSideEncryptionConfiguration that names the bucket and a key",
+        stack=each_resource(BUCKETS, _bucket_without),
+        references=(*soc2("CC6.1"), *saas_lens("SaaS SEC 2")),
     ),
     Rule(
         id="encryption-key-rotation",
         title="A symmetric KMS key rotates",
         severity=Severity.HIGH,
-        remediation="Set enableKeyRotation",
+        remediation="Set enableKeyRotation, and no rotation period that is longer than the rule's",
         types=frozenset({"aws:kms/key:Key"}),
-        resource=_key,
+        resource=_rotation,
+        references=(*cis("3.6", "3.6"), *soc2("CC6.1")),
+        parameters=(
+            Parameter(
+                "days",
+                365,
+                {"type": "integer", "minimum": 90, "maximum": 2560, "description": "longest rotation period, days"},
+            ),
+        ),
     ),
-    _key_named("kmsKeyId", "a secret"),
-    _key_named("kmsKeyId", "a log group"),
-    _key_named("kmsMasterKeyId", "a topic"),
-    _key_named("kmsMasterKeyId", "a queue"),
+    *(_key_named(slug) for slug in _NAMED),
+    Rule(
+        id="encryption-storage",
+        title="Other stores of data, from volumes to backups, are encrypted with a customer-managed key",
+        severity=Severity.HIGH,
+        remediation="Switch encryption at rest on and name a key",
+        types=frozenset(_STORES),
+        resource=_store,
+        references=(*cis("2.2.1, 2.4.1", "5.1.1, 2.3.1"), *soc2("CC6.1")),
+    ),
 )

@@ -1,105 +1,173 @@
-"""Nothing of a tenant is reachable from outside, or without TLS."""
+"""No database, bucket, policy or function of a tenant is open to everybody."""
 
 from __future__ import annotations
 
-from policies.model import Facts, Resource, Rule, Severity
+from collections.abc import Iterator, Mapping
 
-BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
-WORLD = frozenset({"0.0.0.0/0", "::/0"})
+from policies.documents import Malformed, statements
+from policies.grants import public
+from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
+from policies.references import cis, saas_lens, soc2
+from policies.relations import BUCKETS, parts_of
+from policies.values import is_present
+
+_BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+_BLOCK_TYPE = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+_PUBLIC_ACLS = frozenset({"public-read", "public-read-write", "authenticated-read"})
+_ALL_USERS = (
+    "http://acs.amazonaws.com/groups/global/AllUsers",
+    "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
+)
 
 
-def _instance(resource: Resource, facts: Facts) -> list[str]:
+def _database(resource: Resource, facts: Facts) -> Iterator[str]:
+    if resource.properties.get("publiclyAccessible"):
+        yield "the database has a public address"
+
+
+def _public_access_block(resource: Resource, facts: Facts) -> Iterator[str]:
+    missing = [name for name in _BLOCKS if not resource.properties.get(name)]
+    if missing:
+        yield f"the public access block lacks {', '.join(missing)}"
+
+
+def _bucket_without_block(bucket: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
+    if not any(parts_of(stack, bucket, "bucket", ("bucket", "arn"), _BLOCK_TYPE)):
+        yield "nothing in the stack blocks public access to the bucket"
+
+
+def _acl(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    return ["the database instance has a public address"] if properties.get("publiclyAccessible") else []
+    if properties.get("acl") in _PUBLIC_ACLS:
+        yield f"its access control list is the public one {properties['acl']!r}"
+    access = properties.get("accessControlPolicy") or {}
+    for grant in [*(access.get("grants") or []), *(properties.get("grants") or [])]:
+        if (grant.get("uri") or (grant.get("grantee") or {}).get("uri")) in _ALL_USERS:
+            yield "its access control list grants everybody something"
 
 
-def _public_access_block(resource: Resource, facts: Facts) -> list[str]:
+#: Type: the property with a policy of the resource's own.
+POLICIES_OF_RESOURCES: Mapping[str, str] = {
+    "aws:s3/bucketPolicy:BucketPolicy": "policy",
+    "aws:s3/bucket:Bucket": "policy",
+    "aws:s3/bucketV2:BucketV2": "policy",
+    "aws:s3/accessPoint:AccessPoint": "policy",
+    "aws:sns/topic:Topic": "policy",
+    "aws:sns/topicPolicy:TopicPolicy": "policy",
+    "aws:sqs/queue:Queue": "policy",
+    "aws:sqs/queuePolicy:QueuePolicy": "policy",
+    "aws:secretsmanager/secret:Secret": "policy",
+    "aws:secretsmanager/secretPolicy:SecretPolicy": "policy",
+    "aws:kms/key:Key": "policy",
+    "aws:kms/keyPolicy:KeyPolicy": "policy",
+    "aws:kms/replicaKey:ReplicaKey": "policy",
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": "policy",
+    "aws:efs/fileSystemPolicy:FileSystemPolicy": "policy",
+    "aws:backup/vaultPolicy:VaultPolicy": "policy",
+    "aws:opensearch/domainPolicy:DomainPolicy": "accessPolicies",
+    "aws:dynamodb/resourcePolicy:ResourcePolicy": "policy",
+    "aws:cloudwatch/eventBusPolicy:EventBusPolicy": "policy",
+    "aws:iam/role:Role": "assumeRolePolicy",
+}
+
+
+def _resource_policy(resource: Resource, facts: Facts) -> Iterator[str]:
+    if resource.type == "aws:lambda/permission:Permission":
+        yield from _function_permission(resource)
+        return
+    name = POLICIES_OF_RESOURCES[resource.type]
+    if not is_present(resource.properties, name):
+        return
+    try:
+        found = statements(resource.properties[name])
+    except Malformed as wrong:
+        yield f"its {name} {wrong}"
+        return
+    for each in found:
+        if public(each):
+            yield f"its {name} allows everybody something ({each.name})"
+
+
+def _function_permission(resource: Resource) -> Iterator[str]:
     properties = resource.properties
-    missing = [name for name in BLOCKS if not properties.get(name)]
-    return [f"the bucket's public access block lacks {', '.join(missing)}"] if missing else []
+    narrowing = ("sourceAccount", "sourceArn", "principalOrgId")
+    if properties.get("principal") == "*" and not any(is_present(properties, each) for each in narrowing):
+        yield "it lets everybody invoke the function"
 
 
-def _ingress_rule(resource: Resource, facts: Facts) -> list[str]:
-    properties = resource.properties
-    open_to = [properties[name] for name in ("cidrIpv4", "cidrIpv6") if properties.get(name) in WORLD]
-    return [f"the security group lets in {', '.join(open_to)}"] if open_to else []
-
-
-def _security_group(resource: Resource, facts: Facts) -> list[str]:
-    properties = resource.properties
-    found = []
-    for rule in properties.get("ingress") or []:
-        blocks = [*(rule.get("cidrBlocks") or []), *(rule.get("ipv6CidrBlocks") or [])]
-        found += [f"the security group lets in {block}" for block in blocks if block in WORLD]
-    return found
-
-
-def _subnet(resource: Resource, facts: Facts) -> list[str]:
-    properties = resource.properties
-    return ["the subnet gives instances public addresses"] if properties.get("mapPublicIpOnLaunch") else []
-
-
-def _parameter_group(resource: Resource, facts: Facts) -> list[str]:
-    properties = resource.properties
-    if not str(properties.get("family") or "").startswith("postgres"):
-        return []
-    parameters = {item.get("name"): str(item.get("value")) for item in properties.get("parameters") or []}
-    return [] if parameters.get("rds.force_ssl") == "1" else ["the parameter group lets clients in without TLS"]
-
-
-def _rule(id: str, title: str, remediation: str, token: str, check: object) -> Rule:
-    assert callable(check)
-    return Rule(
-        id=id,
-        title=title,
-        severity=Severity.HIGH,
-        remediation=remediation,
-        types=frozenset({token}),
-        resource=check,
-    )
+def _function_url(resource: Resource, facts: Facts) -> Iterator[str]:
+    if resource.properties.get("authorizationType") == "NONE":
+        yield "the function's URL asks for no credentials"
 
 
 RULES: tuple[Rule, ...] = (
-    _rule(
-        "exposure-database",
-        "A database instance has no public address",
-        "Set publiclyAccessible to false",
-        "aws:rds/instance:Instance",
-        _instance,
+    Rule(
+        id="exposure-database",
+        title="A database has no public address",
+        severity=Severity.CRITICAL,
+        remediation="Set publiclyAccessible to false",
+        types=frozenset(
+            {
+                "aws:rds/instance:Instance",
+                "aws:rds/cluster:Cluster",
+                "aws:rds/clusterInstance:ClusterInstance",
+                "aws:redshift/cluster:Cluster",
+                "aws:dms/replicationInstance:ReplicationInstance",
+            }
+        ),
+        resource=_database,
+        references=(*cis("2.3.3", "2.2.3"), *soc2("CC6.1", "CC6.6")),
     ),
-    _rule(
-        "exposure-bucket",
-        "A bucket blocks public access in all four ways",
-        "Set all four properties to true",
-        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
-        _public_access_block,
+    Rule(
+        id="exposure-bucket",
+        title="A public access block blocks in all four ways",
+        severity=Severity.CRITICAL,
+        remediation="Set all four properties to true",
+        types=frozenset({_BLOCK_TYPE, "aws:s3/accountPublicAccessBlock:AccountPublicAccessBlock"}),
+        resource=_public_access_block,
+        references=(*cis("2.1.4", "2.1.4"), *soc2("CC6.1", "CC6.6")),
     ),
-    _rule(
-        "exposure-ingress-rule",
-        "A security group rule lets in no whole internet",
-        "Name a security group or a private range",
-        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
-        _ingress_rule,
+    Rule(
+        id="exposure-bucket-block",
+        title="Every bucket has a public access block",
+        severity=Severity.HIGH,
+        remediation="Add a BucketPublicAccessBlock that names the bucket, all four properties true",
+        stack=each_resource(BUCKETS, _bucket_without_block),
+        references=(*cis("2.1.4", "2.1.4"), *soc2("CC6.1", "CC6.6")),
     ),
-    _rule(
-        "exposure-security-group",
-        "A security group's inline rules let in no whole internet",
-        "Name a security group or a private range",
-        "aws:ec2/securityGroup:SecurityGroup",
-        _security_group,
+    Rule(
+        id="exposure-bucket-acl",
+        title="No bucket or object has a public access control list",
+        severity=Severity.CRITICAL,
+        remediation="Set object ownership BucketOwnerEnforced and drop the access control list",
+        types=frozenset(
+            {
+                *BUCKETS,
+                "aws:s3/bucketAcl:BucketAcl",
+                "aws:s3/bucketAclV2:BucketAclV2",
+                "aws:s3/bucketObject:BucketObject",
+                "aws:s3/bucketObjectv2:BucketObjectv2",
+            }
+        ),
+        resource=_acl,
+        references=(*soc2("CC6.1", "CC6.6"), *saas_lens("SaaS SEC 2")),
     ),
-    _rule(
-        "exposure-subnet",
-        "A subnet maps no public addresses",
-        "Set mapPublicIpOnLaunch to false",
-        "aws:ec2/subnet:Subnet",
-        _subnet,
+    Rule(
+        id="exposure-resource-policy",
+        title="No policy of a bucket, key, secret, topic, queue or role allows everybody something",
+        severity=Severity.CRITICAL,
+        remediation="Name principals, or require aws:PrincipalOrgID, aws:PrincipalAccount, aws:SourceArn or the like",
+        types=frozenset({*POLICIES_OF_RESOURCES, "aws:lambda/permission:Permission"}),
+        resource=_resource_policy,
+        references=(*soc2("CC6.1", "CC6.6"), *saas_lens("SaaS SEC 2")),
     ),
-    _rule(
-        "exposure-database-tls",
-        "PostgreSQL refuses clients without TLS",
-        "Set the parameter rds.force_ssl to 1",
-        "aws:rds/parameterGroup:ParameterGroup",
-        _parameter_group,
+    Rule(
+        id="exposure-function-url",
+        title="A function's URL asks for credentials",
+        severity=Severity.HIGH,
+        remediation="Set authorizationType to AWS_IAM",
+        types=frozenset({"aws:lambda/functionUrl:FunctionUrl"}),
+        resource=_function_url,
+        references=soc2("CC6.1", "CC6.6"),
     ),
 )

@@ -1,82 +1,80 @@
-"""Every rule: a resource that keeps it, and one that breaks it."""
+"""Every rule: stacks that keep it, that break it, and of which a preview can't tell."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from policies.configuration import Configuration
-from policies.evaluate import judge_resource
-from policies.model import Facts, Resource, Rule
+from components.tags import REQUIRED_TAGS as TAGS_OF_COMPONENTS
+from policies.configuration import Configuration, RuleSettings
+from policies.evaluate import Finding, Outcome, evaluate
+from policies.model import Rule, Scope
 from policies.rules import RULES
 from policies.rules.ownership import REQUIRED_TAGS
+from tests.unit.policies import cases_access, cases_data, cases_operations
+from tests.unit.policies.stacks import Case, R, Spec, facts_of, one, stack_of
 
 BY_ID = {rule.id: rule for rule in RULES}
-TAGS = dict.fromkeys(REQUIRED_TAGS, "x")
-BLOCK = dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True)
+CASES = (*cases_data.CASES, *cases_access.CASES, *cases_operations.CASES)
 
 
-def sse(algorithm: str, key: str | None) -> dict[str, Any]:
-    default = {"sseAlgorithm": algorithm, "kmsMasterKeyId": key}
-    return {"rules": [{"applyServerSideEncryptionByDefault": default}]}
+def findings(rule: Rule, resources: tuple[R, ...], spec: Spec = None, **parameters: object) -> tuple[Finding, ...]:
+    stack = stack_of(resources)
+    settings = Configuration({rule.id: RuleSettings(parameters=parameters)})
+    return evaluate([rule], stack, stack, facts_of(spec), settings).findings
 
 
-CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("encryption-database", {"storageEncrypted": True, "kmsKeyId": "arn"}, {"storageEncrypted": True}),
-    ("encryption-database", {"storageEncrypted": True, "kmsKeyId": "arn"}, {"kmsKeyId": "arn"}),
-    (
-        "encryption-database",
-        {"storageEncrypted": True, "kmsKeyId": "arn"},
-        {"storageEncrypted": True, "kmsKeyId": "arn", "password": "p"},
-    ),
-    ("encryption-bucket", sse("aws:kms", "arn"), sse("AES256", None)),
-    ("encryption-bucket", sse("aws:kms", "arn"), sse("aws:kms", None)),
-    ("encryption-bucket", sse("aws:kms", "arn"), {}),
-    ("encryption-key-rotation", {"enableKeyRotation": True}, {"enableKeyRotation": False}),
-    ("encryption-key-rotation", {"customerMasterKeySpec": "RSA_2048"}, {}),
-    ("encryption-secret", {"kmsKeyId": "arn"}, {}),
-    ("encryption-log-group", {"kmsKeyId": "arn"}, {"kmsKeyId": ""}),
-    ("encryption-topic", {"kmsMasterKeyId": "arn"}, {}),
-    ("encryption-queue", {"kmsMasterKeyId": "arn"}, {}),
-    ("exposure-database", {"publiclyAccessible": False}, {"publiclyAccessible": True}),
-    ("exposure-bucket", BLOCK, {**BLOCK, "ignorePublicAcls": False}),
-    ("exposure-ingress-rule", {"cidrIpv4": "10.0.0.0/8"}, {"cidrIpv4": "0.0.0.0/0"}),
-    ("exposure-ingress-rule", {"referencedSecurityGroupId": "sg-1"}, {"cidrIpv6": "::/0"}),
-    ("exposure-security-group", {}, {"ingress": [{"ipv6CidrBlocks": ["::/0"]}]}),
-    ("exposure-subnet", {}, {"mapPublicIpOnLaunch": True}),
-    (
-        "exposure-database-tls",
-        {"family": "postgres17", "parameters": [{"name": "rds.force_ssl", "value": "1"}]},
-        {"family": "postgres17", "parameters": []},
-    ),
-    ("ownership-tags", {"tags": TAGS}, {"tags": {**TAGS, "tenant_id": ""}}),
-    ("ownership-tags", {"tags": {}, "tagsAll": TAGS}, {}),
-]
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
+def test_a_rule_tells_what_keeps_it_from_what_breaks_it(case: Case) -> None:
+    rule = BY_ID[case.rule]
+    for stack in case.keeps:
+        assert findings(rule, stack, case.spec) == (), stack
+    for stack in case.breaks:
+        found = findings(rule, stack, case.spec)
+        assert found, stack
+        assert {each.outcome for each in found} == {Outcome.VIOLATED}, (stack, [each.message for each in found])
+        assert all(rule.remediation in each.text and not each.message.endswith(".") for each in found)
+    for stack in case.undecided:
+        assert {each.outcome for each in findings(rule, stack, case.spec)} == {Outcome.UNDECIDED}, stack
 
 
-def violations(rule: Rule, token: str, properties: dict[str, Any]) -> list[str]:
-    if not rule.applies_to(token):
-        return []
-    resource = Resource(f"urn:pulumi:dev::shop::{token}::it", token, "it", properties)
-    return [each.text for each in judge_resource(rule, resource, Facts(), Configuration())]
-
-
-@pytest.mark.parametrize(("rule_id", "keeps", "breaks"), CASES)
-def test_rule_tells_a_kept_from_a_broken_resource(rule_id: str, keeps: dict[str, Any], breaks: dict[str, Any]) -> None:
-    rule = BY_ID[rule_id]
-    token = next(iter(rule.types))
-    assert violations(rule, token, keeps) == []
-    found = violations(rule, token, breaks)
-    assert found
-    assert all(rule.remediation in message for message in found)
-
-
-def test_every_rule_has_a_case() -> None:
-    assert {case[0] for case in CASES} == set(BY_ID)
-    assert len(BY_ID) == len(RULES), "rule ids are unique"
+def test_every_rule_has_stacks_that_keep_and_break_it_and_ids_are_unique() -> None:
+    mine = {rule.id for rule in RULES if not rule.id.startswith("tenancy-")}
+    assert {case.rule for case in CASES if case.keeps} == mine
+    assert {case.rule for case in CASES if case.breaks} == mine
+    assert len(BY_ID) == len(RULES)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_rule_ignores_other_types(rule: Rule) -> None:
-    assert violations(rule, "random:index/randomPet:RandomPet", {}) == []
+def test_a_rule_ignores_resources_of_other_types(rule: Rule) -> None:
+    assert findings(rule, one("random:index/randomPet:RandomPet", {})[0]) == ()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_rule_says_what_an_operator_and_an_auditor_need(rule: Rule) -> None:
+    assert rule.id == rule.id.lower()
+    assert " " not in rule.id
+    assert not rule.title.endswith(".")
+    assert not rule.remediation.endswith(".")
+    assert rule.references
+    assert all(each.schema.get("description") for each in rule.parameters)
+    assert rule.scope is Scope.STACK or rule.types
+
+
+def test_the_tags_that_are_required_are_those_that_components_set() -> None:
+    assert set(REQUIRED_TAGS) == TAGS_OF_COMPONENTS
+
+
+def test_parameters_change_what_is_a_violation() -> None:
+    rule = BY_ID["exposure-ingress-rule"]
+    web = one(
+        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        {"ipProtocol": "tcp", "fromPort": 443, "toPort": 443, "cidrIpv4": "0.0.0.0/0"},
+    )[0]
+    assert findings(rule, web)
+    assert not findings(rule, web, public_ports=[443])
+    assert findings(rule, web, public_ports=[80])
+    version = one("aws:rds/instance:Instance", {"engine": "postgres", "engineVersion": "14"})[0]
+    assert not findings(BY_ID["lifecycle-engine-version"], version)
+    assert findings(BY_ID["lifecycle-engine-version"], version, notice_days=120)
+    logs = one("aws:cloudwatch/logGroup:LogGroup", {"retentionInDays": 30})[0]
+    assert findings(BY_ID["records-retention"], logs, days=365)

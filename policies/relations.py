@@ -1,0 +1,67 @@
+"""Which resource of a stack belongs to which, and what is known of a resource from outside itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from policies.model import Facts, Resource, Stack
+from policies.values import CannotTell, is_present, is_unknown
+
+BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
+DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
+
+
+def belongs(part: Resource, name: str, owner: Resource, *identifiers: str) -> bool:
+    """Whether property ``name`` of ``part`` names ``owner``: by its value, else by where the value comes from."""
+    value = part.properties.get(name)
+    known = [owner.properties.get(each) for each in ("id", *identifiers)]
+    if not is_unknown(value) and value is not None and not any(is_unknown(each) for each in known):
+        named = [each for each in known if each is not None]
+        if named:
+            return value in named
+    return owner.urn in part.depends_on.get(name, frozenset())
+
+
+def parts_of(stack: Stack, owner: Resource, name: str, identifiers: tuple[str, ...], *types: str) -> Iterator[Resource]:
+    """The resources of ``types`` whose property ``name`` names ``owner``."""
+    return (each for each in stack.of_type(*types) if belongs(each, name, owner, *identifiers))
+
+
+def tags_of(resource: Resource) -> dict[str, Any]:
+    """Its tags, those that its provider adds by default among them. Raises CannotTell if none is known."""
+    own, all_of_them = resource.properties.get("tags"), resource.properties.get("tagsAll")
+    if is_unknown(own):
+        raise CannotTell("tags")
+    found = dict(own or {})
+    if is_unknown(all_of_them):
+        return found
+    return {**(all_of_them or {}), **found}
+
+
+def environment_of(resource: Resource, facts: Facts) -> str | None:
+    """``production``, ...: of the stack's specification, or of the resource's tag ``environment``; None if unknown."""
+    if facts.environment is not None:
+        return facts.environment.value
+    value = tags_of(resource).get("environment")
+    if is_unknown(value):
+        raise CannotTell("the tag environment")
+    return str(value) if value else None
+
+
+def is_copy(properties: Any) -> bool:
+    """A replica, whose data, key, backups and login are its source's."""
+    return any(
+        is_present(properties, name)
+        for name in ("replicateSourceDb", "replicationSourceIdentifier", "globalClusterIdentifier")
+    )
+
+
+def in_cluster(properties: Any) -> bool:
+    return is_present(properties, "clusterIdentifier")
+
+
+def names_managed_key(properties: Any, name: str) -> bool:
+    """Whether a property names one of AWS's own keys, ``alias/aws/...``, which nobody else governs."""
+    value = properties.get(name)
+    return not is_unknown(value) and isinstance(value, str) and "alias/aws/" in value
