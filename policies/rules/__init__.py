@@ -12,6 +12,7 @@ from policies.rules import (
     ownership,
     records,
     resilience,
+    tenancy,
     tenant_access,
     transport,
 )
@@ -23,6 +24,7 @@ THEMES = (
     transport,
     credentials,
     access,
+    tenancy,
     tenant_access,
     resilience,
     records,

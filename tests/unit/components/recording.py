@@ -37,6 +37,7 @@ class Recorded:
     protect: bool
     provider: str
     dependencies: frozenset[str]
+    property_dependencies: dict[str, frozenset[str]]
     deleted_with: str
     ignore_changes: tuple[str, ...]
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Cloud(mocks.Mocks):
         answers: dict[str, dict[str, Any]] = {
             "aws:kms/key:Key": {"arn": ACCOUNT.arn("kms", f"key/{digest[:36]}"), "keyId": digest[:36]},
             "aws:s3/bucket:Bucket": {"arn": ACCOUNT.bucket_arn(name)},
+            "aws:ec2/securityGroup:SecurityGroup": {"arn": ACCOUNT.arn("ec2", f"security-group/id-{digest[:12]}")},
             "aws:iam/role:Role": {"arn": ACCOUNT.role_arn(str(inputs.get("path")), name)},
             "aws:iam/policy:Policy": {"arn": f"arn:aws:iam::{ACCOUNT.id}:policy/tenantry/{name}"},
             "aws:secretsmanager/secret:Secret": {"arn": ACCOUNT.arn("secretsmanager", f"secret:{name}-{digest[:6]}")},
@@ -122,6 +124,9 @@ class _Monitor(mocks.MockMonitor):
                     protect=request.protect,
                     provider=request.provider or dict(request.providers).get(request.type.split(":")[0], ""),
                     dependencies=frozenset(dependencies),
+                    property_dependencies={
+                        name: frozenset(each.urns) for name, each in request.propertyDependencies.items() if each.urns
+                    },
                     deleted_with=request.deletedWith,
                     ignore_changes=tuple(request.ignoreChanges),
                     outputs=dict(self.resources[response.urn].state),
