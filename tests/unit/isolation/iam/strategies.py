@@ -19,11 +19,22 @@ principals = st.sampled_from([SESSION, SESSION, USER, OTHERS_SESSION])
 tags = st.sampled_from([{}, {"tenant_id": "acme"}, {"Tenant_ID": "globex"}, {"tenant_id": "*"}, {"tenant_id": "acm?"}])
 
 _ACTIONS = st.sampled_from(
-    ["*", "s3:*", "S3:getobject", "s3:?etObject", "s3:G*t", "kms:*", "KMS:DECRYPT", ["s3:PutObject", "kms:Decrypt"]]
+    [
+        "*",
+        "*",
+        "*",
+        "s3:*",
+        "S3:getobject",
+        "s3:?etObject",
+        "s3:G*t",
+        "kms:*",
+        "KMS:DECRYPT",
+        ["s3:PutObject", "kms:Decrypt"],
+    ]
 )
 _RESOURCES = st.sampled_from(
     [
-        "*",
+        *("*",) * 8,
         "arn:aws:s3:::bucket/*",
         "arn:aws:s3:::Bucket/*",
         "arn:aws:s3:::bucket/tenants/${aws:PrincipalTag/tenant_id}/*",
@@ -75,7 +86,6 @@ _TEXTS: list[Any] = [
     "${*}",
 ]
 _CONDITIONS = st.one_of(
-    st.just({}),
     _block(_STRINGS, ["aws:PrincipalTag/tenant_id", "AWS:principaltag/TENANT_ID", "s3:prefix"], _TEXTS),
     _block(
         [f"{qualifier}:{name}" for qualifier in ("ForAllValues", "ForAnyValue") for name in _STRINGS],
@@ -97,27 +107,53 @@ _CONDITIONS = st.one_of(
 )
 
 
-@st.composite
-def statements(draw: st.DrawFn, principal: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "Effect": draw(st.sampled_from(["Allow", "Allow", "Allow", "Deny"])),
-        draw(st.sampled_from(["Action", "Action", "Action", "NotAction"])): draw(_ACTIONS),
-        draw(st.sampled_from(["Resource", "Resource", "Resource", "NotResource"])): draw(_RESOURCES),
-    }
-    condition = draw(_CONDITIONS)
-    if condition:
-        found["Condition"] = condition
-    if principal:
-        found["Principal"] = draw(_PRINCIPALS)
-    return found
+_EVERYTHING = {"Action": "*", "Resource": "*"}
+_WHAT = st.builds(
+    lambda action, actions, resource, resources: {action: actions, resource: resources},
+    st.sampled_from(["Action", "Action", "NotAction"]),
+    _ACTIONS,
+    st.sampled_from(["Resource", "Resource", "NotResource"]),
+    _RESOURCES,
+)
+_EFFECTS = st.sampled_from(["Allow", "Allow", "Allow", "Deny"])
+_VERSIONS = st.sampled_from(["2012-10-17", "2012-10-17", "2012-10-17", "2008-10-17"])
+
+
+def _documents(what: st.SearchStrategy[dict[str, Any]], most: int) -> st.SearchStrategy[dict[str, Any]]:
+    statements = st.builds(lambda effect, rest: {"Effect": effect, **rest}, _EFFECTS, what)
+    return st.builds(
+        lambda version, listed: {"Version": version, "Statement": listed},
+        _VERSIONS,
+        st.lists(statements, min_size=1, max_size=most),
+    )
+
+
+def _and(*parts: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.tuples(*parts).map(lambda drawn: {key: value for part in drawn for key, value in part.items()})
+
+
+def _named(key: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return values.map(lambda value: {key: value})
 
 
 def documents(*, principal: bool = False) -> st.SearchStrategy[dict[str, Any]]:
-    return st.builds(
-        lambda version, statement: {"Version": version, "Statement": statement},
-        st.sampled_from(["2012-10-17", "2012-10-17", "2012-10-17", "2008-10-17"]),
-        st.lists(statements(principal), min_size=1, max_size=3),
-    )
+    """Of everything there is."""
+    parts = [_WHAT, st.just({}) | _named("Condition", _CONDITIONS)]
+    parts += [_named("Principal", _PRINCIPALS)] if principal else []
+    return _documents(_and(*parts), most=3)
+
+
+#: which actions and resources a statement speaks of
+matching_documents = _documents(_WHAT, most=2)
+
+#: all or nothing, under conditions
+conditional_documents = _documents(_and(st.just(_EVERYTHING), _named("Condition", _CONDITIONS)), most=2)
+
+
+def plain_documents(*, principal: bool = False) -> st.SearchStrategy[dict[str, Any]]:
+    """All or nothing, so that what decides is how the kinds of policies add up."""
+    what = st.sampled_from([_EVERYTHING, _EVERYTHING, {"Action": "iam:*", "Resource": "*"}])
+    return _documents(_and(what, _named("Principal", _PRINCIPALS)) if principal else what, most=2)
 
 
 contexts = st.fixed_dictionaries(

@@ -92,6 +92,10 @@ CONTEXT = {
         ("Null", "missing", ["false"], False),
         ("Null", "aws:SourceIp", ["false"], True),
         ("Null", "kms:EncryptionContextKeys", ["true"], True),
+        # AWS has no meaning for several values without a qualifier; here a negated operator must hold for all of them
+        ("StringEquals", "aws:TagKeys", ["stage"], True),
+        ("StringNotEquals", "aws:TagKeys", ["stage"], False),
+        ("StringNotEquals", "aws:TagKeys", ["other"], True),
         ("ForAllValues:StringEquals", "aws:TagKeys", ["tenant_id", "stage", "more"], True),
         ("ForAllValues:StringEquals", "aws:TagKeys", ["tenant_id"], False),
         ("ForAllValues:StringEquals", "missing", ["tenant_id"], True),

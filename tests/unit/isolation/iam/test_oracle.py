@@ -12,30 +12,77 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from isolation.iam import simulate
 from tests.unit.isolation.iam import oracle, strategies
-from tests.unit.isolation.iam.strategies import ACCOUNT, contexts, documents, principals, requests, tags
+from tests.unit.isolation.iam.strategies import (
+    ACCOUNT,
+    conditional_documents,
+    contexts,
+    documents,
+    matching_documents,
+    plain_documents,
+    principals,
+    requests,
+    tags,
+)
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> dict[str, Any]:
+def situations(
+    draw: st.DrawFn,
+    policies: st.SearchStrategy[dict[str, Any]],
+    attached: st.SearchStrategy[dict[str, Any] | None],
+    limits: st.SearchStrategy[dict[str, Any] | None],
+) -> dict[str, Any]:
     principal = draw(principals)
-    is_session = ":assumed-role/" in principal
+    session = draw(limits) if ":assumed-role/" in principal else None
     return {
         "principal": principal,
         "request": draw(requests),
         "tags": draw(tags),
         "context": draw(contexts),
-        "identity": draw(st.lists(documents(), max_size=2)),
-        "boundary": draw(st.none() | documents()),
-        "sessions": draw(st.lists(documents(), max_size=2)) if is_session else [],
-        "attached": draw(st.none() | documents(principal=True)),
+        "identity": draw(st.lists(policies, max_size=2)),
+        "boundary": draw(limits),
+        "sessions": [] if session is None else [session],
+        "attached": draw(attached),
     }
 
 
-@settings(max_examples=500, deadline=None)
-@given(situations())
+NOTHING = st.none()
+ANYTHING = situations(documents(), NOTHING | documents(principal=True), NOTHING | documents())
+HOW_POLICIES_ADD_UP = situations(
+    plain_documents(), NOTHING | plain_documents(principal=True), NOTHING | plain_documents()
+)
+WHAT_STATEMENTS_SPEAK_OF = situations(matching_documents, NOTHING, NOTHING)
+CONDITIONS = situations(conditional_documents, NOTHING, NOTHING)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ANYTHING)
 def test_both_evaluators_decide_alike(it: dict[str, Any]) -> None:
+    compare(it)
+
+
+@settings(max_examples=300, deadline=None)
+@given(HOW_POLICIES_ADD_UP)
+def test_policies_of_all_kinds_add_up_alike(it: dict[str, Any]) -> None:
+    compare(it)
+
+
+@settings(max_examples=250, deadline=None)
+@given(WHAT_STATEMENTS_SPEAK_OF)
+def test_actions_and_resources_match_alike(it: dict[str, Any]) -> None:
+    compare(it)
+
+
+@settings(max_examples=300, deadline=None)
+@given(CONDITIONS)
+def test_conditions_hold_alike(it: dict[str, Any]) -> None:
+    compare(it)
+
+
+def compare(it: dict[str, Any]) -> None:
+    __tracebackhide__ = True
     action, resource = it["request"]
     decision = simulate(
         it["principal"],
@@ -45,12 +92,17 @@ def test_both_evaluators_decide_alike(it: dict[str, Any]) -> None:
         permissions_boundary=it["boundary"],
         session_policies=it["sessions"],
         resource_policy=it["attached"],
+        resource_policy_required=is_required(it),
         session_tags=it["tags"],
         resource_account=ACCOUNT,
         context=it["context"],
         at=NOW,
     )
     assert decision.outcome == oracle.decide(for_oracle(it)), decision
+
+
+def is_required(it: dict[str, Any]) -> bool:
+    return it["request"][0].startswith("kms:") and it["attached"] is not None
 
 
 def for_oracle(it: dict[str, Any]) -> oracle.Situation:
@@ -81,15 +133,15 @@ def for_oracle(it: dict[str, Any]) -> oracle.Situation:
         it["boundary"],
         it["sessions"],
         it["attached"],
-        required=action.startswith("kms:"),
+        required=is_required(it),
     )
 
 
 def test_generated_situations_have_every_outcome() -> None:
     seen: set[str] = set()
 
-    @settings(max_examples=200, deadline=None, database=None)
-    @given(situations())
+    @settings(max_examples=100, deadline=None, database=None)
+    @given(HOW_POLICIES_ADD_UP)
     def look(it: dict[str, Any]) -> None:
         seen.add(oracle.decide(for_oracle(it)))
 
