@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from isolation.evidence.document import ScopeKind, Trigger
@@ -39,6 +40,15 @@ async def in_child(world: World, code: str, *, during: Any = None) -> None:
         finally:
             if beside is not None:
                 await beside
+
+
+def customer_pays(world: World) -> None:
+    """A reconcile waits from now on."""
+
+    async def pays(connection: AsyncConnection) -> None:
+        await queue.defer_reconcile(connection, ["globex"], reason="test", priority=Priority.EVENT)
+
+    world.ask(pays)
 
 
 def test_the_child_is_told_what_to_prove(world: World, tmp_path: Path) -> None:
@@ -93,7 +103,7 @@ def test_a_worker_that_stops_ends_its_child_and_hands_the_job_back(world: World,
 
 def test_a_proof_stands_back_while_a_tenant_is_changed(world: World, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    world.rows("SELECT 1 FROM registry.tenant")
+    customer_pays(world)
 
     async def customer(_: ChildProver, pool: Pool) -> None:
         await asyncio.sleep(3 * child.LOOK_S)
@@ -101,15 +111,7 @@ def test_a_proof_stands_back_while_a_tenant_is_changed(world: World, tmp_path: P
         async with pool.connection() as connection:
             await connection.execute("UPDATE procrastinate_jobs SET status = 'succeeded'")
 
-    async def queued_first() -> None:
-        async with (
-            AsyncConnectionPool(world.url, min_size=1, max_size=1, open=False) as pool,
-            pool.connection() as held,
-        ):
-            await queue.defer_reconcile(held, ["globex"], reason="test", priority=Priority.EVENT)
-        await in_child(world, f"open({str(begun)!r}, 'w').close()", during=customer)
-
-    asyncio.run(queued_first())
+    asyncio.run(in_child(world, f"open({str(begun)!r}, 'w').close()", during=customer))
     assert begun.exists()
 
 
@@ -117,16 +119,9 @@ def test_a_worker_that_stops_does_not_stand_back_for_long(world: World) -> None:
     async def stop(prover: ChildProver, _: Pool) -> None:
         prover.hand_back()
 
-    async def queued_first() -> None:
-        async with (
-            AsyncConnectionPool(world.url, min_size=1, max_size=1, open=False) as pool,
-            pool.connection() as held,
-        ):
-            await queue.defer_reconcile(held, ["globex"], reason="test", priority=Priority.EVENT)
-        await in_child(world, "raise SystemExit(9)", during=stop)
-
+    customer_pays(world)
     with pytest.raises(ProofInterrupted):
-        asyncio.run(asyncio.wait_for(queued_first(), 10))
+        asyncio.run(asyncio.wait_for(in_child(world, "raise SystemExit(9)", during=stop), 10))
 
 
 def test_one_proof_waits_per_tenant_and_cell_and_jobs_become_requests(world: World) -> None:
