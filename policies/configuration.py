@@ -57,28 +57,3 @@ class Configuration:
 
 class ConfigurationError(ValueError):
     """A configuration that can't be used: the message says where, what is wrong and what to write."""
-
-
-def rule_settings(rule: Rule, raw: Mapping[str, Any]) -> RuleSettings:
-    """``raw``: the rule's object in Pulumi's policy configuration, with ``enforcementLevel``, ``exemptions`` and the
-    rule's own parameters. Raises ConfigurationError."""
-    known = {each.name for each in rule.parameters}
-    unexpected = set(raw) - known - {"enforcementLevel", "exemptions"}
-    if unexpected:
-        raise ConfigurationError(f"{rule.id}: there is no setting {', '.join(sorted(unexpected))}")
-    level = raw.get("enforcementLevel")
-    if level is not None and level not in {each.value for each in Level}:
-        raise ConfigurationError(f"{rule.id}.enforcementLevel: {level!r} is none of {', '.join(Level)}")
-    exemptions = tuple(_exemption(rule, index, each) for index, each in enumerate(raw.get("exemptions") or ()))
-    return RuleSettings(Level(level) if level else None, {name: raw[name] for name in known if name in raw}, exemptions)
-
-
-def _exemption(rule: Rule, index: int, raw: Mapping[str, Any]) -> Exemption:
-    where = f"{rule.id}.exemptions[{index}]"
-    try:
-        expires = date.fromisoformat(raw["expires"])
-        return Exemption(raw["owner"], raw["reason"], expires, raw["resource"], raw.get("stack", "*"))
-    except KeyError as missing:
-        raise ConfigurationError(f"{where}: {missing.args[0]} is missing") from None
-    except ValueError as wrong:
-        raise ConfigurationError(f"{where}.expires: {wrong}; write a date as 2027-01-31") from None

@@ -10,6 +10,7 @@ import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
+    PolicyConfigSchema,
     PolicyResource,
     ReportViolation,
     ResourceValidationArgs,
@@ -20,7 +21,8 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UnknownValueError
 
-from policies.configuration import Configuration, rule_settings
+from policies.configuration import Configuration
+from policies.configuration_file import rule_settings, schema_of
 from policies.evaluate import Finding, Outcome, judge_resource, judge_stack
 from policies.facts import PLATFORM, SPEC, of_config
 from policies.model import Facts, Level, Resource, Rule, Scope, Stack
@@ -44,6 +46,7 @@ def _described(rule: Rule) -> dict[str, Any]:
         "enforcement_level": _LEVELS[rule.level],
         "severity": Severity(rule.severity.value),
         "remediation_steps": rule.remediation,
+        "config_schema": PolicyConfigSchema({name: dict(schema) for name, schema in schema_of(rule).items()}),
     }
 
 
