@@ -367,6 +367,9 @@ _RELATIONS: dict[str, Callable[[Search], str | None]] = {
 #: Creating these again overwrites or adopts what is there, with the same content.
 _REPEATABLE = frozenset(
     {
+        "aws:cloudwatch/eventRule:EventRule",
+        "aws:cloudwatch/eventTarget:EventTarget",
+        "aws:cloudwatch/logResourcePolicy:LogResourcePolicy",
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
         "aws:iam/rolePolicy:RolePolicy",
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment",

@@ -1,4 +1,4 @@
-"""CloudWatch log groups."""
+"""CloudWatch log groups, and the policies that let AWS services write to them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from localcloud.aws.client import Aws
 from localcloud.aws.kms import usable_key
+from localcloud.aws.policy import Kind, check_policy
 from localcloud.aws.resource import (
     AwsHandler,
     Checks,
@@ -26,6 +27,7 @@ _RETENTION_DAYS = (
     *(3288, 3653),
 )
 _GONE = ("ResourceNotFoundException",)
+_POLICY_BYTES = 5120
 
 
 class LogGroup(AwsHandler):
@@ -122,4 +124,50 @@ class LogGroup(AwsHandler):
                 raise
 
 
-HANDLERS = (LogGroup(),)
+class LogResourcePolicy(AwsHandler):
+    """The id is the policy's name. A policy of one log group (``resourceArn``) is not supported here."""
+
+    token = "aws:cloudwatch/logResourcePolicy:LogResourcePolicy"
+    tagged = False
+    inputs = frozenset({"policyDocument", "policyName"})
+    required = frozenset({"policyDocument", "policyName"})
+    replace_on = frozenset({"policyName"})
+    json_properties = frozenset({"policyDocument"})
+    name_property = "policyName"
+
+    def validate(self, checks: Checks, inputs: Properties) -> None:
+        checks.string("policyName", r".+", "must not be empty", min=1, max=255)
+        check_policy(checks, "policyDocument", Kind.RESOURCE, max_bytes=_POLICY_BYTES)
+
+    def _put(self, ctx: Context[Aws], inputs: Properties) -> Properties:
+        aws = self.aws(ctx, inputs)
+        aws.client("logs").put_resource_policy(policyName=inputs["policyName"], policyDocument=inputs["policyDocument"])
+        return {"region": aws.region}
+
+    def create(self, ctx: Context[Aws], inputs: Properties) -> tuple[str, Properties]:
+        return inputs["policyName"], self._put(ctx, inputs)
+
+    def read(
+        self, ctx: Context[Aws], id: str, inputs: Properties, state: Properties
+    ) -> tuple[str, Properties, Properties] | None:
+        aws = self.aws(ctx, state)
+        policies = aws.client("logs").describe_resource_policies()["resourcePolicies"]
+        found = next((each for each in policies if each["policyName"] == id), None)
+        if found is None:
+            return None
+        return id, {"policyName": id, "policyDocument": found["policyDocument"]}, {"region": aws.region}
+
+    def update(
+        self, ctx: Context[Aws], id: str, state: Properties, old_inputs: Properties, inputs: Properties
+    ) -> Properties:
+        return self._put(ctx, inputs)
+
+    def delete(self, ctx: Context[Aws], id: str, state: Properties) -> None:
+        try:
+            self.aws(ctx, state).client("logs").delete_resource_policy(policyName=id)
+        except ClientError as error:
+            if not missing(error, *_GONE):
+                raise
+
+
+HANDLERS = (LogGroup(), LogResourcePolicy())

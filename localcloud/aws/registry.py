@@ -8,6 +8,7 @@ from pathlib import Path
 from localcloud.aws import (
     cloudwatch,
     ec2,
+    events,
     iam,
     kms,
     logs,
@@ -36,6 +37,7 @@ HANDLERS: tuple[Handler[Aws], ...] = (
     *vpc_endpoint.HANDLERS,
     *logs.HANDLERS,
     *cloudwatch.HANDLERS,
+    *events.HANDLERS,
     *sns.HANDLERS,
     *ssm.HANDLERS,
     *sqs.HANDLERS,

@@ -110,6 +110,9 @@ _ATTACHED = "is part of a resource that is counted itself"
 NOT_COUNTED: Mapping[str, str] = MappingProxyType(
     {
         "aws:cloudwatch/metricAlarm:MetricAlarm": "AWS sets no limit on the number of metric alarms",
+        "aws:cloudwatch/eventRule:EventRule": "one a cell, of 300 an event bus",
+        "aws:cloudwatch/eventTarget:EventTarget": "5 a rule, no quota of the account",
+        "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": "one a cell, of 10 a region",
         "aws:sqs/queue:Queue": "AWS sets no limit on the number of queues",
         "aws:kms/alias:Alias": "50 a key, no quota of the account",
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "adopts the group that came with the VPC",

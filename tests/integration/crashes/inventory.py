@@ -22,7 +22,9 @@ Things = Counter[tuple[str, str]]
 
 #: Resource type -> kind. The id in the state is the id of the listing.
 KINDS = {
+    "aws:cloudwatch/eventRule:EventRule": "event rule",
     "aws:cloudwatch/logGroup:LogGroup": "log group",
+    "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": "log resource policy",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
     "aws:ec2/routeTable:RouteTable": "route table",
     "aws:ec2/securityGroup:SecurityGroup": "security group",
@@ -51,6 +53,7 @@ KINDS = {
 #: Settings of one of the above: they can't exist without it, or twice.
 PARTS = (
     "aws:s3/bucket",
+    "aws:cloudwatch/eventTarget:",
     "aws:ec2/routeTableAssociation:",
     "aws:secretsmanager/secretVersion:",
     "tenantry-postgres:index:AppSchema",
@@ -120,6 +123,10 @@ def existing(environment: Mapping[str, str]) -> Things:
             found["secret", secret["ARN"]] += 1
     for group in pages("logs", "describe_log_groups", "logGroups"):
         found["log group", group["logGroupName"]] += 1
+    for rule in pages("events", "list_rules", "Rules"):
+        found["event rule", rule["Name"]] += 1
+    for policy in pages("logs", "describe_resource_policies", "resourcePolicies"):
+        found["log resource policy", policy["policyName"]] += 1
     for alarm in pages("cloudwatch", "describe_alarms", "MetricAlarms"):
         found["alarm", alarm["AlarmName"]] += 1
     for topic in pages("sns", "list_topics", "Topics"):

@@ -277,6 +277,42 @@ CASES = (
         replaced={"name": "another"},
     ),
     Case(
+        "aws:cloudwatch/eventRule:EventRule",
+        lambda w: {"name": w.name, "eventPattern": json.dumps({"source": ["aws.kms"]}), "tags": TAGS},
+        lambda w: {
+            "eventPattern": json.dumps({"source": ["aws.kms", "aws.s3"], "detail": {"$or": [{"a": ["b"]}]}}),
+            "description": "keys and buckets",
+            "state": "DISABLED",
+            "tags": MORE_TAGS,
+        },
+        same=lambda w: {"eventPattern": '{ "source" : [ "aws.kms" ] }', "state": "ENABLED"},
+        replaced={"name": "another"},
+    ),
+    Case(
+        "aws:cloudwatch/eventTarget:EventTarget",
+        lambda w: {"rule": w.event_rule.id, "targetId": "log", "arn": w.topic.id},
+        lambda w: {"inputPath": "$.detail"},
+        same=lambda w: {"eventBusName": "default"},
+        replaced={"rule": "another", "targetId": "another"},
+        import_id=lambda resource: f"{resource.outputs['rule']}/{resource.outputs['targetId']}",
+    ),
+    Case(
+        "aws:cloudwatch/logResourcePolicy:LogResourcePolicy",
+        lambda w: {
+            "policyName": w.name,
+            "policyDocument": document("logs:PutLogEvents", principal={"Service": "events.amazonaws.com"}),
+        },
+        lambda w: {
+            "policyDocument": document(
+                "logs:PutLogEvents", "logs:CreateLogStream", principal={"Service": "events.amazonaws.com"}
+            )
+        },
+        same=lambda w: {
+            "policyDocument": _reordered(document("logs:PutLogEvents", principal={"Service": "events.amazonaws.com"}))
+        },
+        replaced={"policyName": "another"},
+    ),
+    Case(
         "aws:sns/topic:Topic",
         lambda w: {"name": w.name, "kmsMasterKeyId": w.key.id, "tags": TAGS},
         lambda w: {"displayName": "alarms", "tags": MORE_TAGS},

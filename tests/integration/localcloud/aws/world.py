@@ -92,6 +92,12 @@ class World:
         return self._once(f"table-{name}", "aws:ec2/routeTable:RouteTable", {"vpcId": self.vpc.id})
 
     @property
+    def event_rule(self) -> Resource:
+        pattern = json.dumps({"source": ["aws.kms"]})
+        token = "aws:cloudwatch/eventRule:EventRule"
+        return self._once("event-rule", token, {"name": f"{self.name}-base", "eventPattern": pattern})
+
+    @property
     def topic(self) -> Resource:
         return self._once("topic", "aws:sns/topic:Topic", {"name": f"{self.name}-base"})
 
