@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -86,14 +88,17 @@ class Settings(BaseSettings):
     sweep_interval_s: int = Field(60, ge=1, description="seconds between two sweeps over all tenants")
     evidence_key: str | None = Field(
         None,
-        description="Ed25519 key that signs evidence: a PEM file, or the ARN of a Secrets Manager secret that holds one; "
-        "a laptop (development) makes its own",
+        description="Ed25519 key that signs evidence: a PEM file, or the ARN of a Secrets Manager secret that holds "
+        "one; a laptop (development) makes its own",
     )
     evidence_days: int = Field(
         400, ge=1, description="days that evidence is kept: a year's audit looks back; passed fast proofs 30 at most"
     )
     proof_time: str = Field(
         "02:30", pattern=r"^(([01]\d|2[0-3]):[0-5]\d|never)$", description="when every tenant is proved nightly, UTC"
+    )
+    policy_config: Path | None = Field(
+        None, description="policy configuration file: levels, parameters and exemptions of rules (docs/policies.md)"
     )
     shutdown_grace_s: float = Field(20, ge=0, description="seconds a running operation gets to finish on SIGTERM")
 
@@ -135,6 +140,18 @@ def load() -> Settings:
             "the environment is incomplete: " + "; ".join(problems),
             hint='for the local cloud: `tenantry local up`, then eval "$(tenantry local env)"',
         ) from None
+
+
+def policy_config(environment: Mapping[str, str]) -> Path | None:
+    """TENANTRY_POLICY_CONFIG alone, for what needs no service: judging a file in CI."""
+    found = environment.get("TENANTRY_POLICY_CONFIG")
+    return Path(found) if found else None
+
+
+def version() -> str:
+    """Of this checkout."""
+    project: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return project["version"]
 
 
 def as_markdown() -> str:

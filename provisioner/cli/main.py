@@ -26,6 +26,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "stripe",
     "catalogue",
     "prove",
+    "policy",
 )
 
 for _module in COMMAND_MODULES:

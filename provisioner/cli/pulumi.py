@@ -43,12 +43,14 @@ def pulumi(
 
 
 def _run(stack: str, arguments: list[str]) -> int:
+    from policies.rules import RULES
     from provisioner import app, materialise, settings
     from provisioner.cli.registry_access import ask
     from provisioner.deployer.types import Fence
     from provisioner.engine.environment import with_application_name
     from provisioner.engine.runtime import prepare
     from provisioner.engine.stack_locks import clear_dead
+    from provisioner.gate.configured import configuration
     from provisioner.registry import leases
     from provisioner.settings import ROOT
 
@@ -67,6 +69,9 @@ def _run(stack: str, arguments: list[str]) -> int:
         command = [str(runtime.pulumi), arguments[0], "--stack", stack, *arguments[1:]]
         if arguments[0] in POLICED and "--policy-pack" not in " ".join(arguments):
             command += ["--policy-pack", str(ROOT / "policies")]
+            if configured.policy_config is not None:
+                configuration(configured.policy_config, RULES)  # the engine passes over rules that it does not know
+                command += ["--policy-pack-config", str(configured.policy_config.resolve())]
         if arguments[0] == "state":  # a group of commands: the option belongs to the last of them
             command = [str(runtime.pulumi), *arguments, "--stack", stack]
         if arguments[0] not in CHANGING:
