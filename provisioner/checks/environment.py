@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from provisioner.checks import CONNECT_S, Check, Finding, fail, ok, skipped, warn
+from provisioner.checks.evidence import evidence
 from provisioner.errors import ConfigurationInvalid
 from provisioner.settings import Settings
 
@@ -59,6 +60,7 @@ def _services(settings: Settings, environ: Mapping[str, str]) -> dict[str, Probe
         "aws": lambda: aws(settings.region, environ),
         "tokens": lambda: tokens(settings),
         "api": lambda: api(settings.api_url),
+        "evidence": lambda: evidence(settings),
     }
 
 

@@ -274,6 +274,31 @@ def key(json_output: JsonOption = False) -> None:
         print(public.pem, end="")
 
 
+@prove.command()
+@reports_errors
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="KEY", help="sha256:..., as `prove verify` shows it")],
+    reason: Annotated[str, typer.Option(help="why; it is recorded")],
+    json_output: JsonOption = False,
+) -> None:
+    """Believe nothing any more that a key signed, since it may be in other hands. It can't be taken back."""
+    import getpass
+
+    from provisioner.cli.registry_access import ask
+    from provisioner.errors import NotFound
+    from provisioner.registry import proofs
+
+    async def revoked(connection: AsyncConnection) -> bool:
+        return await proofs.revoke_key(connection, key_id, why=f"{getpass.getuser()}: {reason}")
+
+    if not ask(revoked):
+        raise NotFound(f"no evidence of this installation was signed with {key_id}")
+    if json_output:
+        print_json({"revoked": key_id})
+    else:
+        print(f"{key_id} is revoked. Set another TENANTRY_EVIDENCE_KEY, then prove again: tenantry prove --all")
+
+
 @prove.command("list")
 @reports_errors
 def list_(

@@ -46,6 +46,11 @@ async def keep(settings: Settings, proof: Proof, key: PublicKey) -> None:
     assert proof.content is not None
     signed = SignedDocument.model_validate_json(proof.content)
     async with await _connect(settings) as connection:
+        if await proofs.is_revoked(connection, key.key_id):
+            raise ConfigurationInvalid(
+                f"evidence key {key.key_id} is revoked: what it signs is not believed",
+                hint="make another one and let TENANTRY_EVIDENCE_KEY name it",
+            )
         await proofs.put_key(connection, key.key_id, key.pem)
         await proofs.put(connection, proof.record, signature=signed.signature.value, document=proof.content)
         said = words(proof.document)

@@ -80,9 +80,21 @@ async def put_key(connection: AsyncConnection, key_id: str, public_key: str) -> 
 
 
 async def keys(connection: AsyncConnection) -> list[str]:
-    """Public keys in PEM that this installation has signed with."""
+    """Public keys in PEM that this installation has signed with and that are not revoked."""
     cursor = await connection.execute(_sql("keys"))
     return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def is_revoked(connection: AsyncConnection, key_id: str) -> bool:
+    cursor = await connection.execute(_sql("is_revoked"), {"key_id": key_id})
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
+
+
+async def revoke_key(connection: AsyncConnection, key_id: str, *, why: str) -> bool:
+    """Believe nothing any more that the key signed; False if it is unknown."""
+    cursor = await connection.execute(_sql("revoke_key"), {"key_id": key_id, "why": why})
+    return cursor.rowcount == 1
 
 
 async def put(

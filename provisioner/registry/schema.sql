@@ -175,8 +175,12 @@ CREATE TABLE IF NOT EXISTS registry.platform (
 CREATE TABLE IF NOT EXISTS registry.evidence_key (
     key_id        text PRIMARY KEY,         -- sha256:... of its DER
     public_key    text NOT NULL,            -- PEM
-    first_used_at timestamptz NOT NULL DEFAULT now()
+    first_used_at timestamptz NOT NULL DEFAULT now(),
+    revoked_at    timestamptz,              -- what it signed is not believed any more
+    revoked       text                      -- by whom and why
 );
+ALTER TABLE registry.evidence_key ADD COLUMN IF NOT EXISTS revoked_at timestamptz;
+ALTER TABLE registry.evidence_key ADD COLUMN IF NOT EXISTS revoked text;
 
 -- One run of the proof of isolation, or why there was none.
 CREATE TABLE IF NOT EXISTS registry.proof (

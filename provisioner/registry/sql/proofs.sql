@@ -1,7 +1,12 @@
 -- name: put_key
 INSERT INTO registry.evidence_key (key_id, public_key) VALUES (%(key_id)s, %(public_key)s) ON CONFLICT DO NOTHING
 -- name: keys
-SELECT public_key FROM registry.evidence_key ORDER BY first_used_at
+SELECT public_key FROM registry.evidence_key WHERE revoked_at IS NULL ORDER BY first_used_at
+-- name: is_revoked
+SELECT EXISTS (SELECT FROM registry.evidence_key WHERE key_id = %(key_id)s AND revoked_at IS NOT NULL)
+-- name: revoke_key
+UPDATE registry.evidence_key SET revoked_at = coalesce(revoked_at, now()), revoked = coalesce(revoked, %(why)s)
+ WHERE key_id = %(key_id)s
 -- name: put
 INSERT INTO registry.proof (proof_id, scope, tenant_ids, cell, fast, trigger, operation_id, status, reason, attempts,
                             failed, started_at, ended_at, digest, signature, key_id, document)

@@ -114,6 +114,7 @@ def test_a_sound_environment_passes(tmp_path: Path, database: str, moto_server: 
         "aws": "ok",
         "tokens": "ok",
         "api": "ok",
+        "evidence": "ok",
     }
     assert "starter_monthly" in after["stripe"]["message"]
     assert "beside the registry" in after["state backend"]["message"]

@@ -46,6 +46,18 @@ def test_a_proof_is_kept_as_it_was_signed_and_verifies_with_the_registered_key(w
     assert world.told("acme") == ["isolation proved (full): 1 attempts, none got through"]
 
 
+def test_what_a_revoked_key_signed_is_not_believed_and_it_signs_nothing_more(world: World) -> None:
+    proof = world.prove(FULL)
+    assert proof.record.key_id is not None
+    assert proof.content is not None
+    assert not world.ask(partial(proofs.revoke_key, key_id="sha256:other", why="test"))
+    assert world.ask(partial(proofs.revoke_key, key_id=proof.record.key_id, why="test"))
+    assert "unknown key" in verify(proof.content, map(PublicKey, world.ask(proofs.keys))).problems[0]
+    with pytest.raises(ConfigurationInvalid, match="is revoked"):
+        world.prove(FULL)
+    assert world.rows(KEPT + " WHERE status = 'isolated'") == [(1,)]
+
+
 def test_a_breach_is_the_last_word_until_a_proof_as_thorough_passes(world: World) -> None:
     world.attempts = [attempt(), BREACH]
     proof = world.prove(FULL)
