@@ -4,7 +4,7 @@
 """
 
 from isolation.iam.decision import Decision, Effect, Outcome
-from isolation.iam.documents import PolicyDocument, Statement
+from isolation.iam.documents import Kind, PolicyDocument, Statement
 from isolation.iam.elements import PolicyError
 from isolation.iam.evaluate import Environment, ResourcePolicies, authorize
 from isolation.iam.grants import Grant
@@ -31,6 +31,7 @@ __all__ = [
     "FederatedUser",
     "Grant",
     "IdentityProvider",
+    "Kind",
     "Outcome",
     "PolicyDocument",
     "PolicyError",

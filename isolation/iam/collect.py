@@ -80,6 +80,7 @@ class Cloud:
             boundary=self._managed(boundary) if boundary else None,
             tags={tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
             unique_id=role["RoleId"],
+            max_session_duration=role.get("MaxSessionDuration", 3600),
         )
 
     def _managed(self, arn: str) -> PolicyDocument:

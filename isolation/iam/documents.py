@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,6 +23,22 @@ _STATEMENT_KEYS = {
     "Resource",
     "NotResource",
     "Condition",
+}
+
+
+class Kind(Enum):
+    """Where a document is attached: that decides which elements a statement needs, and which it must not have."""
+
+    IDENTITY = "identity-based"  #: of a user or role; also boundaries, session and service control policies
+    RESOURCE = "resource-based"
+    TRUST = "trust"
+
+
+#: (alternatives of which one is needed, what may not be there)
+_ELEMENTS: dict[Kind, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    Kind.IDENTITY: (("Resource", "NotResource"), ("Principal", "NotPrincipal")),
+    Kind.RESOURCE: (("Principal", "NotPrincipal"), ()),
+    Kind.TRUST: (("Principal",), ("NotPrincipal", "Resource", "NotResource")),
 }
 
 
@@ -55,8 +72,11 @@ class PolicyDocument:
     statements: tuple[Statement, ...]
 
     @classmethod
-    def parse(cls, document: str | Mapping[str, Any], source: str) -> PolicyDocument:
-        """Of a JSON text (plain or percent-encoded, as IAM returns it) or a mapping. Raises PolicyError."""
+    def parse(cls, document: str | Mapping[str, Any], source: str, kind: Kind | None = None) -> PolicyDocument:
+        """Of a JSON text (plain or percent-encoded, as IAM returns it) or a mapping. Raises PolicyError.
+
+        Without ``kind`` the elements Principal and Resource may be there or not.
+        """
         body = _decoded(document, source)
         _only(body, _DOCUMENT_KEYS, source)
         version = body.get("Version", "2008-10-17")
@@ -68,6 +88,8 @@ class PolicyDocument:
         if not isinstance(raw, list) or not raw:
             raise PolicyError(f"{source}: Statement is missing or empty")
         statements = tuple(_statement(each, index, version, source) for index, each in enumerate(raw))
+        for index, each in enumerate(raw):
+            _fits(each, kind, f"{source}, statement {index + 1}")
         sids = [statement.sid for statement in statements if statement.sid]
         if len(sids) != len(set(sids)):
             raise PolicyError(f"{source}: a Sid occurs twice")
@@ -125,6 +147,17 @@ def _statement(body: Any, index: int, version: str, source: str) -> Statement:
         not_principals=_principals(body, "NotPrincipal", where),
         conditions=_conditions(body.get("Condition", {}), where),
     )
+
+
+def _fits(body: Mapping[str, Any], kind: Kind | None, where: str) -> None:
+    if kind is None:
+        return
+    needed, refused = _ELEMENTS[kind]
+    if not any(each in body for each in needed):
+        raise PolicyError(f"{where}: a {kind.value} policy needs {' or '.join(needed)}")
+    found = next((each for each in refused if each in body), None)
+    if found is not None:
+        raise PolicyError(f"{where}: a {kind.value} policy has no {found}")
 
 
 def _strings(body: Mapping[str, Any], key: str, where: str) -> tuple[str, ...] | None:

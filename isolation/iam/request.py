@@ -40,9 +40,16 @@ class Request:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        for key in self.context:
-            if key.lower() in _PRINCIPAL_KEYS or key.lower().startswith(_PRINCIPAL_TAG):
-                raise ValueError(f"context key {key} follows from the principal and can't be given")
+        """Raises ValueError if ``context`` contradicts what follows from the principal."""
+        claimed = {
+            key: values
+            for key, values in _listed(self.context).items()
+            if key in _PRINCIPAL_KEYS or key.startswith(_PRINCIPAL_TAG)
+        }
+        own = _of_principal(self.principal) if claimed else {}
+        for key, values in claimed.items():
+            if own.get(key) != values:
+                raise ValueError(f"context key {key} follows from the principal and can't be given another value")
 
     @cached_property
     def keys(self) -> dict[str, tuple[str, ...]]:
@@ -56,10 +63,11 @@ class Request:
         }
         if isinstance(self.principal, (AssumedRole, FederatedUser)):
             found["aws:tokenissuetime"] = (now,)
-        found |= {
-            key.lower(): (value,) if isinstance(value, str) else tuple(value) for key, value in self.context.items()
-        }
-        return found | _of_principal(self.principal)
+        return found | _listed(self.context) | _of_principal(self.principal)
+
+
+def _listed(context: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {key.lower(): (value,) if isinstance(value, str) else tuple(value) for key, value in context.items()}
 
 
 def _of_principal(principal: Principal) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from isolation.iam.decision import Decision
-from isolation.iam.documents import PolicyDocument
+from isolation.iam.documents import Kind, PolicyDocument
 from isolation.iam.evaluate import Environment, Levels, ResourcePolicies, authorize
 from isolation.iam.grants import Grant
 from isolation.iam.principals import (
@@ -70,7 +70,9 @@ def simulate(
         principal,
         role_arn,
         _documents(identity_policies, "identity policy"),
-        None if permissions_boundary is None else _document(permissions_boundary, "permissions boundary"),
+        None
+        if permissions_boundary is None
+        else _document(permissions_boundary, "permissions boundary", Kind.IDENTITY),
         _documents(session_policies, "session policy"),
         principal_tags,
         {**session, **session_tags},  # type: ignore[dict-item]  # strings, as was just made sure
@@ -83,15 +85,16 @@ def simulate(
         {key: value for key, value in context.items() if not key.lower().startswith(_TAG)},
         at or datetime.now(UTC),
     )
+    kind = Kind.TRUST if action.lower().startswith("sts:") else Kind.RESOURCE
     attached = ResourcePolicies(
-        None if resource_policy is None else _document(resource_policy, "resource policy"),
+        None if resource_policy is None else _document(resource_policy, "resource policy", kind),
         tuple(grants),
         _is_required(action, resource) if resource_policy_required is None else resource_policy_required,
     )
     environment = Environment(
-        None if vpc_endpoint_policy is None else _document(vpc_endpoint_policy, "VPC endpoint policy"),
+        None if vpc_endpoint_policy is None else _document(vpc_endpoint_policy, "VPC endpoint policy", Kind.RESOURCE),
         _levels(service_control_policies, "service control policy"),
-        _levels(resource_control_policies, "resource control policy"),
+        _levels(resource_control_policies, "resource control policy", Kind.RESOURCE),
     )
     return authorize(request, attached, environment)
 
@@ -142,13 +145,13 @@ def _is_required(action: str, resource: str) -> bool:
     return service == "sts" and (name.startswith("assumerole") or name in ("tagsession", "setsourceidentity"))
 
 
-def _documents(documents: Iterable[Document], kind: str) -> tuple[PolicyDocument, ...]:
-    return tuple(_document(each, f"{kind} {number}") for number, each in enumerate(documents, 1))
+def _documents(documents: Iterable[Document], of: str, kind: Kind = Kind.IDENTITY) -> tuple[PolicyDocument, ...]:
+    return tuple(_document(each, f"{of} {number}", kind) for number, each in enumerate(documents, 1))
 
 
-def _document(document: Document, source: str) -> PolicyDocument:
-    return document if isinstance(document, PolicyDocument) else PolicyDocument.parse(document, source)
+def _document(document: Document, source: str, kind: Kind = Kind.IDENTITY) -> PolicyDocument:
+    return document if isinstance(document, PolicyDocument) else PolicyDocument.parse(document, source, kind)
 
 
-def _levels(levels: Iterable[Iterable[Document]], kind: str) -> Levels:
-    return tuple(_documents(level, f"{kind} of level {number},") for number, level in enumerate(levels, 1))
+def _levels(levels: Iterable[Iterable[Document]], of: str, kind: Kind = Kind.IDENTITY) -> Levels:
+    return tuple(_documents(level, f"{of} of level {number},", kind) for number, level in enumerate(levels, 1))

@@ -152,8 +152,11 @@ conditional_documents = _documents(_and(st.just(_EVERYTHING), _named("Condition"
 
 def plain_documents(*, principal: bool = False) -> st.SearchStrategy[dict[str, Any]]:
     """All or nothing, so that what decides is how the kinds of policies add up."""
-    what = st.sampled_from([_EVERYTHING, _EVERYTHING, {"Action": "iam:*", "Resource": "*"}])
-    return _documents(_and(what, _named("Principal", _PRINCIPALS)) if principal else what, most=2)
+    what = st.sampled_from([_EVERYTHING, {"Action": "iam:*", "Resource": "*"}])
+    if not principal:
+        return _documents(what, most=1)
+    names = st.sampled_from([{"AWS": ROLE}, {"AWS": SESSION}]) | _PRINCIPALS
+    return _documents(_and(st.just(_EVERYTHING), _named("Principal", names)), most=2)
 
 
 contexts = st.fixed_dictionaries(

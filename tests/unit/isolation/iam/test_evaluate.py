@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from isolation.iam import (
     Environment,
     Grant,
+    Kind,
     Outcome,
     PolicyDocument,
     PolicyError,
@@ -21,6 +22,7 @@ from isolation.iam import (
     Service,
     User,
     authorize,
+    simulate,
 )
 from isolation.iam.principals import Principal
 from tests.unit.isolation.iam.cases import ACCOUNT, OTHER, allow, deny, document, role, session, user
@@ -442,6 +444,35 @@ def test_a_request_cannot_claim_what_follows_from_its_principal(key_name: str) -
 def test_a_document_that_aws_would_refuse_is_refused(broken: str) -> None:
     with pytest.raises(PolicyError):
         PolicyDocument.parse(broken, "broken")
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement", "message"),
+    [
+        (Kind.IDENTITY, {**allow(), "Principal": "*"}, "has no Principal"),
+        (Kind.IDENTITY, {"Effect": "Allow", "Action": "s3:*"}, "needs Resource or NotResource"),
+        (Kind.RESOURCE, allow(), "needs Principal or NotPrincipal"),
+        (Kind.TRUST, {**allow("sts:AssumeRole"), "Principal": "*"}, "has no Resource"),
+        (Kind.TRUST, {"Effect": "Deny", "Action": "sts:*", "NotPrincipal": {"AWS": ACCOUNT}}, "needs Principal"),
+    ],
+)
+def test_elements_that_a_kind_of_policy_needs_or_refuses(kind: Kind, statement: dict[str, Any], message: str) -> None:
+    body = {"Statement": statement}
+    assert PolicyDocument.parse(body, "any")
+    with pytest.raises(PolicyError, match=f"it, statement 1: .*{message}"):
+        PolicyDocument.parse(body, "it", kind)
+
+
+def test_a_request_may_repeat_what_follows_from_its_principal() -> None:
+    given = {"aws:PrincipalArn": ROLE_ARN, "aws:PrincipalTag/t": "x", "aws:PrincipalOrgID": "o-1"}
+    request = Request(session(tags={"t": "x"}), "s3:GetObject", OBJECT, ACCOUNT, given)
+    assert request.keys["aws:principalorgid"] == ("o-1",)
+
+
+@pytest.mark.parametrize("principal", ["arn:aws:s3:::bucket", "arn:aws:iam::1", "arn:aws:sts::1:assumed-role/app"])
+def test_an_arn_of_no_principal_is_refused(principal: str) -> None:
+    with pytest.raises(ValueError, match="is the ARN of no principal"):
+        simulate(principal, "s3:GetObject", OBJECT)
 
 
 def test_documents_are_read_plain_percent_encoded_or_parsed() -> None:
