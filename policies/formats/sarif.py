@@ -73,5 +73,6 @@ def _result(stack: CheckedStack, finding: Finding, index: dict[str, int]) -> dic
 
 
 def _fingerprint(stack: str, finding: Finding) -> str:
-    """The same while rule, stack and resource are: a reader follows a finding over several runs."""
-    return hashlib.sha256("\0".join((finding.rule.id, stack, finding.urn, finding.message)).encode()).hexdigest()
+    """The same while rule, stack, resource and what is wrong with it are: a reader follows a finding over runs."""
+    text = "\0".join((finding.rule.id, stack, finding.urn, finding.message))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -75,7 +75,8 @@ def check(
     else:
         checked = of_registry(stack, RULES, settings)
     advice = expired(RULES, settings, [each.report for each in checked], datetime.now(UTC).date())
-    text = _rendered(format_, checked, advice)
+    # An export may hold what no encoding has: half of a surrogate pair.
+    text = _rendered(format_, checked, advice).encode(errors="replace").decode()
     if output is not None:
         output.write_text(text, encoding="utf-8")
     else:
