@@ -1,4 +1,4 @@
-"""What pages an operator: an encrypted topic, and the alarms of a database instance."""
+"""What pages an operator: an encrypted topic, and the alarms of a database instance and of a bucket."""
 
 from __future__ import annotations
 
@@ -134,4 +134,45 @@ class DatabaseAlarms(pulumi.ComponentResource):
                 tags=dict(args.tags),
                 opts=pulumi.ResourceOptions(parent=self),
             )
+        self.register_outputs({})
+
+
+STORAGE_GIB = 1024
+"""Files beyond this raise the alarm of a bucket whose plan sets no limit."""
+
+
+@dataclass(frozen=True)
+class BucketAlarmArgs:
+    """S3 reports a bucket's size once a day, free of charge; its request metrics would cost 5 USD a month."""
+
+    names: Names
+    bucket_name: pulumi.Input[str]
+    topic_arn: pulumi.Input[str]
+    tags: Mapping[str, str]
+    storage_gib: int = STORAGE_GIB
+
+
+class BucketAlarm(pulumi.ComponentResource):
+    """Somebody stores more than is paid for. Who opens or breaks a bucket is ``components.tampering``'s business."""
+
+    def __init__(self, name: str, args: BucketAlarmArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("tenantry:index:BucketAlarm", name, None, opts)
+        MetricAlarm(
+            f"{name}-size",
+            name=args.names.alarm("bucket-size"),
+            alarm_description=f"the bucket holds more than {args.storage_gib} GiB",
+            namespace="AWS/S3",
+            metric_name="BucketSizeBytes",
+            dimensions={"BucketName": args.bucket_name, "StorageType": "StandardStorage"},
+            statistic="Average",
+            comparison_operator="GreaterThanThreshold",
+            threshold=float(args.storage_gib * GIB),
+            period=86400,
+            evaluation_periods=1,
+            treat_missing_data="missing",
+            alarm_actions=[args.topic_arn],
+            ok_actions=[args.topic_arn],
+            tags=dict(args.tags),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         self.register_outputs({})

@@ -68,6 +68,7 @@ class KeyUse:
     secret_prefix: str = ""
     database: bool = False
     log_group_prefix: str = ""
+    event_log_group: str = ""
     topic: str = ""
     provisioners: tuple[str, ...] = ()
     brokers: tuple[str, ...] = ()
@@ -94,7 +95,7 @@ def key_policy(account: Account, use: KeyUse) -> Document:
         statements.append(_secrets(account, use))
     if use.database:
         statements += _database(account, use)
-    if use.log_group_prefix:
+    if use.log_group_prefix or use.event_log_group:
         statements.append(_logs(account, use))
     if use.topic:
         statements.append(_alarms(account, use))
@@ -175,15 +176,16 @@ def _database(account: Account, use: KeyUse) -> list[Statement]:
 
 
 def _logs(account: Account, use: KeyUse) -> Statement:
+    names = [f"{use.log_group_prefix}*"] if use.log_group_prefix else []
+    names += [use.event_log_group] if use.event_log_group else []
+    groups = [account.arn("logs", f"log-group:{name}") for name in names]
     return {
         "Sid": "Logs",
         "Effect": "Allow",
         "Principal": {"Service": f"logs.{account.region}.amazonaws.com"},
         "Action": [*_CRYPTOGRAPHY, "kms:DescribeKey"],
         "Resource": "*",
-        "Condition": {
-            "ArnLike": {"kms:EncryptionContext:aws:logs:arn": account.arn("logs", f"log-group:{use.log_group_prefix}*")}
-        },
+        "Condition": {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups if len(groups) > 1 else groups[0]}},
     }
 
 

@@ -127,6 +127,16 @@ class Names:
     def topic(self) -> str:
         return f"{self.aws}-alarms"
 
+    @property
+    def tampering(self) -> str:
+        """EventBridge rule, at most 64 characters."""
+        return f"{self.aws}-tampering"
+
+    @property
+    def event_log_group(self) -> str:
+        """Where EventBridge writes; AWS dictates the prefix."""
+        return f"/aws/events/{self.tampering}"
+
     def alarm(self, metric: str) -> str:
         return f"{self.aws}-{metric}"
 

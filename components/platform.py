@@ -8,7 +8,14 @@ import pulumi
 
 from components import postgres
 from components.account import Account
-from components.alarms import AlarmTopic, AlarmTopicArgs, DatabaseAlarms, DatabaseAlarmsArgs
+from components.alarms import (
+    AlarmTopic,
+    AlarmTopicArgs,
+    BucketAlarm,
+    BucketAlarmArgs,
+    DatabaseAlarms,
+    DatabaseAlarmsArgs,
+)
 from components.app_schema import AppMigrations
 from components.database import DatabaseGroups, DatabaseGroupsArgs, DatabaseInstance, DatabaseInstanceArgs
 from components.firewall import POSTGRES_PORT, SecurityGroup, SecurityGroupArgs
@@ -20,6 +27,7 @@ from components.pool_schema import PoolSchema, PoolSchemaArgs
 from components.spec import DatabaseEndpoint, Environment, PlatformOutputs, PlatformSpec
 from components.storage import Bucket, BucketArgs
 from components.tags import platform_tags
+from components.tampering import TamperingAlarm, TamperingAlarmArgs
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,25 @@ class Platform(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        BucketAlarm(
+            f"{name}-files",
+            BucketAlarmArgs(names=names, bucket_name=bucket_name, topic_arn=topic.arn, tags=tags),
+            opts=child,
+        )
+        tampering = TamperingAlarm(
+            f"{name}-tampering",
+            TamperingAlarmArgs(
+                names=names,
+                account=account,
+                key_arn=key.arn,
+                topic_arn=topic.arn,
+                environment=spec.environment,
+                tags=tags,
+                provisioners=spec.provisioner_principal_arns,
+                protect=spec.protect,
+            ),
+            opts=child,
+        )
         boundary = PermissionsBoundary(
             f"{name}-boundary",
             PermissionsBoundaryArgs(
@@ -202,6 +229,7 @@ class Platform(pulumi.ComponentResource):
             shared_role_arn=role.arn,
             permissions_boundary_arn=boundary.arn,
             alarm_topic_arn=topic.arn,
+            tampering_rule_arn=tampering.rule_arn,
             app_schema_version=pool.app_schema_version,
         ).apply(lambda known: _outputs(spec, known))
         self.register_outputs({"outputs": self.outputs.apply(lambda known: known.model_dump(mode="json"))})
@@ -219,6 +247,7 @@ def key_use(spec: PlatformSpec, names: Names, account: Account) -> KeyUse:
         secret_prefix=f"{PREFIX}-",
         database=True,
         log_group_prefix=names.rds_log_group(""),
+        event_log_group=names.event_log_group,
         topic=names.topic,
         provisioners=spec.provisioner_principal_arns,
         brokers=spec.broker_principal_arns,

@@ -155,6 +155,7 @@ class PlatformOutputs(Frozen):
     shared_role_arn: str = Field(description="pool and bridge; requires the session tag tenant_id")
     permissions_boundary_arn: str
     alarm_topic_arn: str
+    tampering_rule_arn: str = Field("", description="EventBridge rule that watches every key and bucket of the cell")
     broker_principal_arns: tuple[str, ...] = ()
     provisioner_principal_arns: tuple[str, ...] = ()
     app_schema_version: int

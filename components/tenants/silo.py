@@ -6,7 +6,7 @@ import pulumi
 
 from components import postgres
 from components.account import Account
-from components.alarms import DatabaseAlarms, DatabaseAlarmsArgs
+from components.alarms import BucketAlarm, BucketAlarmArgs, DatabaseAlarms, DatabaseAlarmsArgs
 from components.database import DatabaseInstance, DatabaseInstanceArgs
 from components.firewall import POSTGRES_PORT, SecurityGroup, SecurityGroupArgs
 from components.identity import TenantRole, TenantRoleArgs
@@ -147,6 +147,13 @@ class SiloTenant(Tenant):
                 tenant_id=spec.tenant_id,
                 tags=self._tags,
                 protect=spec.protect,
+            ),
+            opts=self._child,
+        )
+        BucketAlarm(
+            f"{name}-files",
+            BucketAlarmArgs(
+                names=self._names, bucket_name=bucket_name, topic_arn=platform.alarm_topic_arn, tags=self._tags
             ),
             opts=self._child,
         )

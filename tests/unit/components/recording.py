@@ -77,6 +77,7 @@ class Cloud(mocks.Mocks):
             "aws:iam/role:Role": {"arn": ACCOUNT.role_arn(str(inputs.get("path")), name)},
             "aws:iam/policy:Policy": {"arn": f"arn:aws:iam::{ACCOUNT.id}:policy/tenantry/{name}"},
             "aws:secretsmanager/secret:Secret": {"arn": ACCOUNT.arn("secretsmanager", f"secret:{name}-{digest[:6]}")},
+            "aws:cloudwatch/eventRule:EventRule": {"arn": ACCOUNT.arn("events", f"rule/{name}")},
             "aws:sns/topic:Topic": {"arn": ACCOUNT.arn("sns", name)},
             "aws:cloudwatch/logGroup:LogGroup": {"arn": ACCOUNT.arn("logs", f"log-group:{name}")},
             "aws:ec2/vpcEndpoint:VpcEndpoint": {"prefixListId": "pl-0123456789abcdef0"},
@@ -282,6 +283,7 @@ PLATFORM = PlatformOutputs.model_validate(
         "shared_role_arn": ACCOUNT.role_arn("/tenantry/", "tenantry-platform-0"),
         "permissions_boundary_arn": f"arn:aws:iam::{ACCOUNT.id}:policy/tenantry/boundary",
         "alarm_topic_arn": ACCOUNT.arn("sns", "alarms"),
+        "tampering_rule_arn": ACCOUNT.arn("events", "rule/tenantry-platform-0-tampering"),
         "broker_principal_arns": [BROKER],
         "app_schema_version": 3,
     }

@@ -22,6 +22,7 @@ from components.naming import Names
 from components.network import endpoint_policy
 from components.spec import Access
 from components.storage import bucket_policy
+from components.tampering import log_policy
 
 ACCOUNT = Account("123456789012", "eu-central-1")
 NAMES = Names("demo", "acme")
@@ -314,3 +315,17 @@ def test_endpoints_carry_this_accounts_credentials_only(service: str) -> None:
 
 def test_a_document_that_fits_is_compact_json() -> None:
     assert to_json(document(), limit=100, what="it") == '{"Version":"2012-10-17","Statement":[]}'
+
+
+def test_only_the_cells_rule_writes_to_the_log_of_events() -> None:
+    policy = log_policy(ACCOUNT, NAMES.event_log_group, NAMES.tampering)
+    condition = statement(policy, "EventsOfTheRule")["Condition"]
+    assert condition == {"ArnEquals": {"aws:SourceArn": ACCOUNT.arn("events", f"rule/{NAMES.tampering}")}}
+    for each in statements(policy):
+        assert each["Resource"] == ACCOUNT.arn("logs", f"log-group:{NAMES.event_log_group}:*")
+
+
+def test_a_key_serves_the_log_of_events_by_its_whole_name() -> None:
+    use = KeyUse(log_group_prefix=NAMES.rds_log_group(""), event_log_group=NAMES.event_log_group)
+    arns = statement(key_policy(ACCOUNT, use), "Logs")["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    assert arns[1] == ACCOUNT.arn("logs", f"log-group:{NAMES.event_log_group}")

@@ -14,7 +14,7 @@ from stacks import platform, tenant
 from tests.unit.components.recording import PLATFORM, Run, platform_spec, run, tenant_spec
 
 MIGRATIONS = AppMigrations("/srv/app_schema", ({"version": 1, "name": "one", "sha256": "0" * 64},))
-DOCUMENTS = {"policy", "assumeRolePolicy", "inlinePolicies", "eventPattern"}
+DOCUMENTS = {"policy", "policyDocument", "assumeRolePolicy", "inlinePolicies", "eventPattern"}
 """Inputs that hold a JSON document, whatever the resource."""
 
 
@@ -44,7 +44,7 @@ def test_every_document_is_known_before_anything_exists(name: str) -> None:
         if key in DOCUMENTS
     ]
     assert [where for where, value in documents if not isinstance(value, str) or not json.loads(value)] == []
-    assert len(documents) == {"platform": 10, "pool": 0, "bridge": 0, "silo": 4}[name]
+    assert len(documents) == {"platform": 12, "pool": 0, "bridge": 0, "silo": 4}[name]
 
 
 def test_a_preview_knows_no_id_that_the_cloud_gives() -> None:

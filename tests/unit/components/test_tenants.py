@@ -271,7 +271,11 @@ def test_alarms_reach_the_cells_operators() -> None:
     assert {each.inputs["metricName"] for each in alarms} >= {"CPUUtilization", "FreeStorageSpace"}
     for each in alarms:
         assert each.inputs["alarmActions"] == [PLATFORM.alarm_topic_arn]
-        assert each.inputs["dimensions"] == {"DBInstanceIdentifier": Names("demo", "acme").instance}
+    by_namespace = {each.inputs["namespace"]: each.inputs["dimensions"] for each in alarms}
+    assert by_namespace == {
+        "AWS/RDS": {"DBInstanceIdentifier": Names("demo", "acme").instance},
+        "AWS/S3": {"BucketName": Names("demo", "acme").bucket(ACCOUNT), "StorageType": "StandardStorage"},
+    }
 
 
 @pytest.mark.parametrize("tier", list(Tier))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.naming import Names
-from policies.configuration import Configuration
+from policies.configuration import Configuration, RuleSettings
 from policies.evaluate import Finding, Outcome, judge_stack
 from policies.rules import tenancy
 from policies.values import Unknown
@@ -182,6 +182,30 @@ FAULTS: list[tuple[str, str, Fault]] = [
         "silo",
         lambda s: s.changed("securityGroup:SecurityGroup", ingress=[{"securityGroups": ["sg-other"]}]),
     ),
+    # who is told
+    ("tenancy-alarms", "silo", lambda s: s.without("MetricAlarm")),
+    ("tenancy-alarms", "silo", lambda s: s.changed("acme-database-storage", alarmActions=[])),
+    ("tenancy-alarms", "silo", lambda s: s.changed("acme-database-cpu", actionsEnabled=False)),
+    ("tenancy-alarms", "silo", lambda s: s.changed("acme-database-cpu", dimensions={"DBInstanceIdentifier": "x"})),
+    ("tenancy-alarms", "silo", lambda s: s.changed("acme-files-size", dimensions={"BucketName": "x"})),
+    ("tenancy-alarms", "silo", lambda s: s.platform(tampering_rule_arn="")),
+    ("tenancy-alarms", "platform", lambda s: s.without("EventRule")),
+    ("tenancy-alarms", "platform", lambda s: s.changed("EventRule", state="DISABLED")),
+    ("tenancy-alarms", "platform", lambda s: s.changed("EventRule", eventPattern='{"source": ["aws.s3"]}')),
+    (
+        "tenancy-alarms",
+        "platform",
+        lambda s: s.changed(
+            "EventRule",
+            eventPattern=json.dumps(
+                {
+                    "source": ["aws.kms"],
+                    "detail": {"eventName": ["DisableKey", "ScheduleKeyDeletion"], "userIdentity": {}},
+                }
+            ),
+        ),
+    ),
+    ("tenancy-alarms", "platform", lambda s: s.changed("platform-tampering", alarmActions=[])),
 ]
 
 
@@ -204,6 +228,7 @@ UNDECIDED: list[tuple[str, str, Fault]] = [
         lambda s: s.having("aws:iam/rolePolicy:RolePolicy", {}, policy="bucket:Bucket"),
     ),
     ("tenancy-silo-network", "silo", lambda s: ingress(s, cidrIpv4=Unknown("cidrIpv4"))),
+    ("tenancy-alarms", "platform", lambda s: s.changed("EventRule", eventPattern=Unknown("eventPattern"))),
 ]
 
 
@@ -244,3 +269,18 @@ def test_what_only_looks_like_a_name_is_none(text: str) -> None:
 def test_a_tenant_whose_id_begins_with_anothers_is_another() -> None:
     theirs = Names("demo", "acme-deadbeef").aws
     assert found("tenancy-foreign-reference", component_stack("silo").changed("instance:Instance", note=theirs))
+
+
+def test_keys_may_be_watched_by_something_outside_of_the_stack() -> None:
+    judged = component_stack("platform").without("EventRule")
+    settings = Configuration({"tenancy-alarms": RuleSettings(parameters={"keys_watched_elsewhere": True})})
+    assert judge_stack(BY_ID["tenancy-alarms"], judged.stack, judged.facts, settings) == []
+
+
+def test_a_rule_whose_target_is_a_topic_watches_keys_as_well() -> None:
+    judged = component_stack("platform").without("MetricAlarm")
+    judged = judged.having("aws:cloudwatch/eventTarget:EventTarget", {"rule": "x"}, arn="topic:Topic")
+    judged = judged.changed("EventRule", name="x")
+    messages = [each.message for each in found("tenancy-alarms", judged)]
+    assert messages
+    assert not [each for each in messages if "key" in each]
