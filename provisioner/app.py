@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from provisioner import stack_request
 from provisioner.billing import catalogue as catalogues
 from provisioner.billing.catalogue import Catalogue
 from provisioner.desired import Installation
-from provisioner.errors import ConfigurationInvalid
+from provisioner.errors import ConfigurationInvalid, TenantryError
 from provisioner.operate import Operator, Pool
 from provisioner.settings import ROOT, Settings
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from provisioner.engine.runtime import EngineRuntime
     from provisioner.engine.state import PostgresState
     from provisioner.gate.gatekeeper import Gatekeeper
+    from provisioner.quotas.admission import Admission
     from provisioner.reconcile import Reconciler
     from provisioner.worker import WorkerProcess
 
@@ -74,18 +76,30 @@ def state(settings: Settings) -> PostgresState:
     return PostgresState(settings.pulumi_backend_url(), PROJECT)
 
 
-def gatekeeper(settings: Settings) -> Gatekeeper:
+def gatekeeper(settings: Settings, admission: Admission | None = None) -> Gatekeeper:
+    """``admission``: of the account's quotas; without one, none are looked at."""
     from policies.rules import RULES
+    from provisioner.gate.configured import configuration
     from provisioner.gate.gatekeeper import Gatekeeper
 
-    return Gatekeeper(RULES)
+    return Gatekeeper(RULES, configuration(settings.policy_config, RULES), quotas=admission)
+
+
+def quota_admission(settings: Settings) -> Admission:
+    from provisioner.quotas.admission import Admission
+    from provisioner.quotas.aws import Boto3Clients
+    from provisioner.quotas.preflight import Preflight
+
+    clients = Boto3Clients()
+    return Admission(Preflight(clients), clients, settings.region)
 
 
 def policy_version(settings: Settings) -> str:
     """Of the rules and what sets them: another one has every stack judged again."""
     from provisioner import fingerprint
+    from provisioner.gate import configured
 
-    return fingerprint.policy_version()
+    return fingerprint.policy_version(configured.text(settings.policy_config))
 
 
 def prepare_database(settings: Settings) -> None:
@@ -119,6 +133,7 @@ class Core:
     operator: Operator
     reconciler: Reconciler
     cells: Cells
+    admission: Admission
 
 
 @asynccontextmanager
@@ -154,7 +169,8 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             finder=AwsFinder(settings.region),
         )
         keep_file = partial(materialise.keep, state=store, secrets_provider=provider, directory=settings.stack_files)
-        guard = StackGate(gatekeeper(settings), store)
+        admission = quota_admission(settings)
+        guard = StackGate(gatekeeper(settings, admission), store)
         operator = Operator(pool, settings.database_url.get_secret_value(), deployer, provider, guard, keep_file)
         stack.callback(operator.close)
         cells = Cells(
@@ -179,7 +195,7 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             policy_version(settings),
             _prove_changed,
         )
-        yield Core(settings, pool, stripe, plans, store, operator, reconciler, cells)
+        yield Core(settings, pool, stripe, plans, store, operator, reconciler, cells, admission)
 
 
 async def _prove_changed(connection: AsyncConnection, outputs: TenantOutputs) -> None:
@@ -208,6 +224,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
 
     await asyncio.to_thread(warm_up)
     async with open_core(settings) as core:
+        _prepare_quotas(core.admission)
         inbox = Inbox(core.pool, core.gateway, core.catalogue, settings.cell)
         url = settings.database_url.get_secret_value()
         prover = ChildProver(settings, core.pool)
@@ -218,6 +235,16 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
         nightly = Nightly(core.pool, settings.proof_time, settings.evidence_days)
         keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly)
         yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s, prover)
+
+
+def _prepare_quotas(admission: Admission) -> None:
+    """Ask AWS for the account's limits beside everything else: the first operation would wait for them."""
+
+    def prepare() -> None:
+        with suppress(TenantryError):  # the operation that needs them asks again, and tells
+            admission.prepare()
+
+    threading.Thread(target=prepare, name="quotas", daemon=True).start()
 
 
 def web(settings: Settings) -> ASGIApp:

@@ -16,7 +16,7 @@ from provisioner.registry.proofs import ProofStatus, Verdict
 from provisioner.registry.tenants import TenantRecord
 
 #: Failures after which the tenant follows by itself: an operator's answer queues it.
-_ANSWERED_ELSEWHERE = frozenset({"approval_needed", "platform_parked"})
+_ANSWERED_ELSEWHERE = frozenset({"approval_needed", "platform_parked", "quota_shortfall"})
 MAX_ENTRIES = 200
 OPERATIONS_WITH_STEPS = 20
 

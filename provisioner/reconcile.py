@@ -7,7 +7,6 @@ access take effect in the registry before any stack is touched; the stack follow
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ from psycopg import AsyncConnection
 
 from components.spec import Access, PlatformOutputs, TenantOutputs, TenantSpec
 from components.tiers import Tier
-from provisioner import fingerprint, stack_request
+from provisioner import failures, fingerprint, shared_platform, stack_request
 from provisioner.billing.catalogue import Catalogue
 from provisioner.billing.gateway import BillingGateway
 from provisioner.deployer import Operation, OperationResult
@@ -30,14 +29,11 @@ from provisioner.errors import (
     LeaseLost,
     NotFound,
     OperatorNeeded,
-    PlatformMissing,
-    Reject,
-    RetryLater,
     TenantryError,
 )
 from provisioner.lifecycle import TenantState
 from provisioner.operate import HandedBack, Held, Operator, Pool
-from provisioner.registry import placements, platforms, queue, tenants, timeline
+from provisioner.registry import placements, platforms, tenants, timeline
 from provisioner.registry.leases import LeaseBusy
 from provisioner.registry.operations import OperationKind
 from provisioner.registry.platforms import PlatformRecord
@@ -47,7 +43,6 @@ from provisioner.subscriptions import bought
 
 log = structlog.get_logger(__name__)
 
-BACKOFF_S = (2.0, 10.0, 30.0, 120.0, 300.0, 900.0)  #: before the second, third, ... attempt; the last one repeats
 BUSY_S = 2.0  #: before a tenant whose stack somebody else changes is looked at again
 
 
@@ -65,24 +60,6 @@ class CustomerMissing(OperatorNeeded):
     """Stripe does not know the tenant's customer: a key of another account would otherwise close every tenant."""
 
     code = "customer_missing"
-
-
-class PlatformUnfinished(RetryLater):
-    """The cell's first deployment has begun and not succeeded yet."""
-
-    code = "platform_unfinished"
-
-
-class PlatformParked(OperatorNeeded):
-    """The cell's update waits for an operator; the tenant is woken when it has succeeded."""
-
-    code = "platform_parked"
-
-
-class PlatformOutdated(RetryLater):
-    """The cell's platform stack is older than the application schema; its update has been queued."""
-
-    code = "platform_outdated"
 
 
 @dataclass(frozen=True)
@@ -125,7 +102,7 @@ class Reconciler:
                 return await self._fail(tenant_id, error)
             except Exception as error:
                 log.error("reconcile.unexpected", exc_info=error)
-                return await self._fail(tenant_id, _unexpected(error))
+                return await self._fail(tenant_id, failures.unexpected(error))
 
     async def _converge(self, tenant_id: str, reason: str) -> Outcome:
         record, platform_record = await self._load_with_platform(tenant_id)
@@ -145,7 +122,9 @@ class Reconciler:
         if decision.course is Course.NOTHING:
             await self._clear_failure(record)
             return Outcome.NOTHING
-        platform = await self._platform(record, platform_record)
+        platform = await shared_platform.require(
+            self.pool, record, platform_record, self.installation.app_schema_version
+        )
         if decision.course is Course.CONVERGE and await self._is_current(record, decision, platform):
             await self._clear_failure(record)
             return Outcome.UNCHANGED
@@ -234,40 +213,6 @@ class Reconciler:
                 f"nothing was changed: Stripe has no customer {customer_id}: {missing.message}",
                 hint="check that TENANTRY_STRIPE_API_KEY is of the account and mode that the customer belongs to",
             ) from None
-
-    async def _platform(self, record: TenantRecord, platform: PlatformRecord | None) -> PlatformOutputs:
-        outputs = None if platform is None else platform.platform_outputs
-        wanted = self.installation.app_schema_version
-        if platform is not None and platform.failure is not None:
-            if outputs is None or outputs.app_schema_version < wanted:
-                raise PlatformParked(
-                    f"the platform stack of cell {record.cell} waits for an operator: {platform.failure.get('message')}",
-                    hint=f"{platform.failure.get('hint')}; this tenant follows",
-                )
-        elif platform is not None and outputs is None:
-            await self._queue_platform(record.cell, "a tenant waits for it")
-            raise PlatformUnfinished(
-                f"the platform stack of cell {record.cell} is being deployed",
-                hint="this tenant follows as soon as it stands",
-            )
-        if outputs is None:
-            raise PlatformMissing(
-                f"the platform stack of cell {record.cell} has not been deployed",
-                hint=f"deploy it: tenantry platform up --cell {record.cell}",
-            )
-        if outputs.app_schema_version < wanted:
-            await self._queue_platform(record.cell, "the application schema is newer")
-            raise PlatformOutdated(
-                f"the platform stack of cell {record.cell} has application schema {outputs.app_schema_version}, "
-                f"version {wanted} is wanted",
-                hint="its update has been queued; this tenant follows",
-            )
-        return outputs
-
-    async def _queue_platform(self, cell: str, reason: str) -> None:
-        # In a transaction of its own: the caller raises, which would undo the job with the rest.
-        async with self.pool.connection() as connection:
-            await queue.defer_platform(connection, cell, reason=reason)
 
     async def _is_current(self, record: TenantRecord, decision: Decision, platform: PlatformOutputs) -> bool:
         if record.fingerprint is None or record.state != decision.state or decision.spec is None:
@@ -386,39 +331,8 @@ class Reconciler:
     # Failing
 
     async def _fail(self, tenant_id: str, error: TenantryError, held: Held | None = None) -> Outcome:
-        if isinstance(error, NotFound):
-            log.warning("reconcile.no_such_tenant", message=error.message)
-            return Outcome.OPERATOR
-        retry = isinstance(error, RetryLater) or not isinstance(error, OperatorNeeded | Reject)
-        longest_s = error.longest_wait_s if isinstance(error, RetryLater) else None
-        async with self.pool.connection() as connection:
-            if held is not None:
-                await held.require(connection)
-            record = await tenants.get(connection, tenant_id)
-            attempts = record.attempts if record is not None else 0
-            next_attempt = datetime.now(UTC) + backoff(attempts, longest_s=longest_s) if retry else None
-            if isinstance(error, OperatorNeeded) and error.look_again_s is not None:
-                next_attempt = datetime.now(UTC) + timedelta(seconds=error.look_again_s)
-            failure = {
-                "class": "retry" if retry else "operator",
-                "code": error.code,
-                "message": error.message,
-                "hint": error.hint,
-                "at": datetime.now(UTC).isoformat(),
-                "judged_by": fingerprint.judged_by(self.policy_version),
-                **(error.detail if isinstance(error, OperatorNeeded) else {}),
-            }
-            made = await tenants.record_failure(connection, tenant_id, failure, next_attempt)
-            then = f"tried again at {next_attempt:%H:%M:%S} UTC" if retry else "an operator must act"
-            await timeline.add(
-                connection,
-                tenant_id,
-                EntryKind.FAILURE,
-                f"attempt {made} failed, {then}: {error.message}",
-                detail=failure,
-            )
-        log.warning("reconcile.failed", code=error.code, retry=retry, attempts=made, message=error.message)
-        return Outcome.RETRY if retry else Outcome.OPERATOR
+        retried = await failures.record(self.pool, tenant_id, error, held, self.policy_version)
+        return Outcome.RETRY if retried else Outcome.OPERATOR
 
     async def _again(self, tenant_id: str, seconds: float) -> None:
         async with self.pool.connection() as connection:
@@ -428,17 +342,6 @@ class Reconciler:
         if record.failure is not None or record.next_attempt_at is not None:
             async with self.pool.connection() as connection:
                 await tenants.clear_failure(connection, record.tenant_id)
-
-
-def _unexpected(error: Exception) -> RetryLater:
-    """A bug, or a database that answers with errors: tried again, since what caused it may have passed."""
-    return RetryLater(f"unexpected: {type(error).__name__}", hint="the worker's log has the traceback")
-
-
-def backoff(attempts: int, *, longest_s: float | None = None) -> timedelta:
-    """How long to wait after ``attempts`` failures in a row (0: this is the first), half of it by chance."""
-    longest = min(BACKOFF_S[min(attempts, len(BACKOFF_S) - 1)], longest_s or BACKOFF_S[-1])
-    return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311
 
 
 def _no_such(tenant_id: str) -> NotFound:

@@ -16,7 +16,9 @@ class QuotaShortfall(OperatorNeeded):
     def __init__(self, stack_name: str, shortfalls: tuple[Shortfall, ...]) -> None:
         reasons = "; ".join(found.message for found in shortfalls)
         super().__init__(
-            f"stack {stack_name}: nothing was changed, AWS would refuse resources: {reasons}", hint=_hint(shortfalls)
+            f"stack {stack_name}: nothing was changed, AWS would refuse resources: {reasons}",
+            hint=_hint(shortfalls),
+            detail={"shortfalls": [found.document() for found in shortfalls]},
         )
         self.shortfalls = shortfalls
 

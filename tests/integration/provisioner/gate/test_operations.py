@@ -53,7 +53,7 @@ class Gated:
     operator: Operator
 
     async def up(self, program: Program, kind: OperationKind = OperationKind.UPDATE) -> OperationResult:
-        async with self.operator.hold(STACK) as held:
+        async with self.operator.hold(STACK, wait_s=20) as held:
             inputs = StackInputs(STACK, program, {})
             return await self.operator.run(held, Operation.UP, kind, inputs, tenant_id=STACK, reason="test")
 
