@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from components.spec import Access, TenantOutputs
@@ -28,17 +28,22 @@ class Participants:
     left_out: tuple[LeftOut, ...]
 
 
-def choose(request: ProofRequest, records: Sequence[TenantRecord]) -> Participants:
-    """``records``: of all tenants. Raises NotFound, and NothingToProve when a named tenant can't take part."""
+def choose(
+    request: ProofRequest, records: Sequence[TenantRecord], changing: Collection[str] = frozenset()
+) -> Participants:
+    """``records``: of all tenants; ``changing``: stacks on which an operation runs.
+
+    Raises NotFound, and NothingToProve when a named tenant can't take part.
+    """
     by_id = {record.tenant_id: record for record in records}
     if request.kind is ScopeKind.ALL:
-        return _all(request.cell or "default", records)
+        return _all(request.cell or "default", records, changing)
     named = []
     for tenant_id in request.tenants:
         if tenant_id not in by_id:
             raise NotFound(f"there is no tenant {tenant_id}", hint="`tenantry tenants list` shows all")
         record = by_id[tenant_id]
-        obstacle = why_not(record)
+        obstacle = why_not(record, changing)
         if obstacle is not None:
             raise NothingToProve(f"tenant {tenant_id} can't be proved isolated now: {obstacle}")
         named.append(record)
@@ -54,17 +59,18 @@ def choose(request: ProofRequest, records: Sequence[TenantRecord]) -> Participan
                 hint="cells share nothing; prove each: tenantry prove --all --cell CELL",
             )
         return Participants(cell, outputs, (), 1, ())
-    there = [record for record in records if record.cell == cell and record not in named and why_not(record) is None]
+    others = [record for record in records if record.cell == cell and record not in named]
+    there = [record for record in others if why_not(record, changing) is None]
     chosen = sample(there, OTHERS)
     return Participants(cell, outputs, tuple(_outputs(record) for record in chosen), len(there), ())
 
 
-def _all(cell: str, records: Iterable[TenantRecord]) -> Participants:
+def _all(cell: str, records: Iterable[TenantRecord], changing: Collection[str]) -> Participants:
     there, left_out = [], []
     for record in records:
         if record.cell != cell or record.outputs is None or record.state == TenantState.DESTROYED:
             continue
-        obstacle = why_not(record)
+        obstacle = why_not(record, changing)
         if obstacle is None:
             there.append(_outputs(record))
         else:
@@ -74,16 +80,16 @@ def _all(cell: str, records: Iterable[TenantRecord]) -> Participants:
     return Participants(cell, tuple(there), (), max(0, len(there) - 1), tuple(left_out))
 
 
-def why_not(record: TenantRecord) -> str | None:
-    """Why the tenant can't take part; None if it can."""
+def why_not(record: TenantRecord, changing: Collection[str]) -> str | None:
+    """Why the tenant can't take part; None if it can. One whose last operation failed or is parked can: it stands."""
     if record.outputs is None:
         return f"nothing of it stands yet (it is {record.shown_state})"
     if record.access != Access.FULL:
         return "its access is suspended: its login is closed, so that no probe could be shown to work"
     if record.state != TenantState.READY:
         return f"it is {record.state}"
-    if record.fingerprint is None:
-        return "its stack is being changed, or its last operation failed"
+    if record.stack_name in changing:
+        return "its stack is being changed"
     return None
 
 

@@ -24,6 +24,7 @@ from provisioner.proving.attack import run as run_attacks
 from provisioner.proving.key import signing_key
 from provisioner.proving.participants import Participants, choose
 from provisioner.proving.product import product
+from provisioner.proving.record import Standing
 from provisioner.proving.request import ChangedMeanwhile, NothingToProve, Proof, ProofImpossible, ProofRequest
 from provisioner.proving.words import failures
 from provisioner.registry.proofs import ProofRecord, ProofStatus
@@ -55,18 +56,18 @@ def prove(
 
 
 def _prove(settings: Settings, request: ProofRequest, started_at: datetime, seen: Seen, attack: Attack) -> Proof:
-    before, cells = asyncio.run(record.load(settings))
-    taking_part = choose(request, before)
+    before = asyncio.run(record.load(settings))
+    taking_part = choose(request, before.tenants, before.changing)
     key = signing_key(settings)
     config = sdk_config(settings)
     _require_broker(settings.api_url)
     with Tenantry(config) as sdk:
-        attempts = attack(request, taking_part, cells, sdk=sdk, default_region=settings.region, seen=seen)
+        attempts = attack(request, taking_part, before.platforms, sdk=sdk, default_region=settings.region, seen=seen)
     if not attempts:
         raise NothingToProve("no attack was made: there is nothing to attack")
     ended_at = datetime.now(UTC)
     if not all(attempt.passed for attempt in attempts):
-        _require_unchanged(before, asyncio.run(record.load(settings))[0], attacked(taking_part, attempts))
+        _require_unchanged(before, asyncio.run(record.load(settings)), attacked(taking_part, attempts))
     document = _compose(settings, request, taking_part, attempts, started_at, ended_at)
     proof = _signed(document, key)
     asyncio.run(record.keep(settings, proof, key.public))
@@ -109,16 +110,17 @@ def _require_broker(api_url: str) -> None:
         )
 
 
-def _require_unchanged(
-    before: Sequence[TenantRecord], after: Sequence[TenantRecord], everybody: Sequence[TenantOutputs]
-) -> None:
-    later = {each.tenant_id: each for each in after}
+def _require_unchanged(before: Standing, after: Standing, everybody: Sequence[TenantOutputs]) -> None:
+    later = {each.tenant_id: each for each in after.tenants}
     taking_part = {each.tenant_id for each in everybody}
     changed = sorted(
         each.tenant_id
-        for each in before
-        if each.tenant_id in taking_part and _state(each) != _state(later.get(each.tenant_id))
+        for each in before.tenants
+        if each.tenant_id in taking_part
+        and (_state(each) != _state(later.get(each.tenant_id)) or each.stack_name in after.changing)
     )
+    shared = {"platform" if each.cell == "default" else f"platform.{each.cell}" for each in everybody}
+    changed += sorted(shared & (before.changing | after.changing))
     if changed:
         raise ChangedMeanwhile(
             f"{', '.join(changed[:5])} changed while the proof ran: what failed may be the change's doing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psycopg
@@ -12,9 +13,10 @@ from components.spec import PlatformOutputs
 from isolation.evidence.document import ScopeKind, SignedDocument, Trigger
 from isolation.evidence.signing import PublicKey
 from provisioner.errors import ConfigurationInvalid, TenantryError
+from provisioner.lifecycle import OperationState
 from provisioner.proving.request import Proof, ProofRequest
 from provisioner.proving.words import words
-from provisioner.registry import platforms, proofs, tenants, timeline
+from provisioner.registry import operations, platforms, proofs, tenants, timeline
 from provisioner.registry.proofs import ProofRecord, ProofStatus, Word
 from provisioner.registry.tenants import TenantRecord
 from provisioner.registry.timeline import EntryKind
@@ -33,11 +35,24 @@ async def _connect(settings: Settings) -> AsyncConnection:
         ) from None
 
 
-async def load(settings: Settings) -> tuple[list[TenantRecord], list[PlatformOutputs]]:
-    """All tenants, and the platforms that stand."""
+@dataclass(frozen=True)
+class Standing:
+    """``tenants``: all; ``changing``: stacks on which an operation runs; ``platforms``: those that stand."""
+
+    tenants: list[TenantRecord]
+    changing: frozenset[str]
+    platforms: list[PlatformOutputs]
+
+
+async def load(settings: Settings) -> Standing:
     async with await _connect(settings) as connection:
         found = [each.platform_outputs for each in await platforms.all_platforms(connection)]
-        return await tenants.all_tenants(connection), [each for each in found if each is not None]
+        running = await operations.list_operations(connection, status=OperationState.RUNNING, limit=1000)
+        return Standing(
+            await tenants.all_tenants(connection),
+            frozenset(each.stack_name for each in running),
+            [each for each in found if each is not None],
+        )
 
 
 async def keep(settings: Settings, proof: Proof, key: PublicKey) -> None:

@@ -177,6 +177,17 @@ def test_a_failure_while_a_tenant_changed_is_no_breach(world: World) -> None:
     assert statuses(world) == {"acme": "not_run"}
 
 
+def test_a_failure_while_the_platform_changes_is_no_breach_either(world: World) -> None:
+    world.rows(
+        "INSERT INTO registry.operation (stack_name, kind, status, reason, fencing, holder)"
+        " VALUES ('platform', 'platform', 'running', 'x', 1, 'x')"
+    )
+    world.prove(FAST)
+    world.attempts = [BREACH]
+    with pytest.raises(ChangedMeanwhile, match="platform changed while the proof ran"):
+        world.prove(FAST)
+
+
 def test_the_next_life_of_an_id_begins_without_a_word(world: World) -> None:
     world.attempts = [BREACH]
     world.prove(FULL)

@@ -16,9 +16,10 @@ from tests.unit.provisioner.proving.records import registered
 UNFIT = {
     "suspended": {"access": "suspended", "state": "suspended"},
     "pending": {"outputs": None, "state": "pending"},
-    "changing": {"fingerprint": None},
+    "changing": {},
     "retained": {"state": "retained"},
 }
+CHANGING = frozenset({"changing"})
 
 
 def of_tenant(tenant_id: str) -> ProofRequest:
@@ -31,12 +32,17 @@ def test_a_tenant_that_no_probe_could_work_for_is_refused_with_the_reason(
 ) -> None:
     records = [registered("acme"), registered(tenant_id, **changes)]
     with pytest.raises(NothingToProve, match=f"{tenant_id} can't be proved isolated now: "):
-        choose(of_tenant(tenant_id), records)
-    everybody = choose(ProofRequest(ScopeKind.ALL), records)
+        choose(of_tenant(tenant_id), records, CHANGING)
+    everybody = choose(ProofRequest(ScopeKind.ALL), records, CHANGING)
     assert [each.tenant_id for each in everybody.named] == ["acme"]
     named = [] if changes.get("state") == "pending" else [tenant_id]
     assert [each.tenant_id for each in everybody.left_out] == named
-    assert choose(of_tenant("acme"), records).others == ()
+    assert choose(of_tenant("acme"), records, CHANGING).others == ()
+
+
+def test_a_tenant_whose_last_operation_was_blocked_or_failed_stands_and_is_proved() -> None:
+    records = [registered("acme", fingerprint=None, failure={"class": "operator", "code": "blocked"})]
+    assert [each.tenant_id for each in choose(of_tenant("acme"), records).named] == ["acme"]
 
 
 def test_of_many_others_some_of_every_tier_are_met() -> None:
