@@ -9,6 +9,8 @@ from pulumi_policy import EnforcementLevel, PolicyPack
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from policies.pack import policies
+from policies.pack_stack import listen
 from policies.rules import RULES
 
+listen()
 PolicyPack(name="tenantry", enforcement_level=EnforcementLevel.MANDATORY, policies=policies(RULES))

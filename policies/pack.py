@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
-import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -24,8 +22,8 @@ from pulumi_policy.proxy import UnknownValueError
 from policies.configuration import Configuration
 from policies.configuration_file import rule_settings, schema_of
 from policies.evaluate import Finding, Outcome, judge_resource, judge_stack
-from policies.facts import PLATFORM, SPEC, of_config
-from policies.model import Facts, Level, Resource, Rule, Scope, Stack
+from policies.model import Level, Resource, Rule, Scope, Stack
+from policies.pack_stack import facts
 from policies.values import Unknown
 
 _LEVELS = {
@@ -61,7 +59,7 @@ def _of_resource(rule: Rule) -> ResourceValidationPolicy:
             plain(arguments.props),
             protect=bool(arguments.opts.protect),
         )
-        _report(judge_resource(rule, resource, _facts(), _configuration(rule, arguments.get_config)), report)
+        _report(judge_resource(rule, resource, facts(), _configuration(rule, arguments.get_config)), report)
 
     return ResourceValidationPolicy(validate=validate, **_described(rule))
 
@@ -69,7 +67,7 @@ def _of_resource(rule: Rule) -> ResourceValidationPolicy:
 def _of_stack(rule: Rule) -> StackValidationPolicy:
     def validate(arguments: StackValidationArgs, report: ReportViolation) -> None:
         stack = Stack(tuple(_resource(each) for each in arguments.resources))
-        _report(judge_stack(rule, stack, _facts(), _configuration(rule, arguments.get_config)), report)
+        _report(judge_stack(rule, stack, facts(), _configuration(rule, arguments.get_config)), report)
 
     return StackValidationPolicy(validate=validate, **_described(rule))
 
@@ -94,15 +92,6 @@ def _configuration(rule: Rule, get_config: Callable[[], Mapping[str, Any]]) -> C
     return Configuration({rule.id: rule_settings(rule, get_config() or {})})
 
 
-@cache
-def _facts() -> Facts:
-    config = pulumi.Config("tenantry")
-    known = {SPEC: config.get("spec"), PLATFORM: config.get("platform")}
-    return of_config(
-        pulumi.get_stack(), pulumi.get_project(), {key: text for key, text in known.items() if text is not None}
-    )
-
-
 def _report(findings: list[Finding], report: ReportViolation) -> None:
     for finding in findings:
         if finding.outcome is not Outcome.EXEMPTED:
@@ -110,7 +99,10 @@ def _report(findings: list[Finding], report: ReportViolation) -> None:
 
 
 def plain(value: Any, path: str = "") -> Any:
-    """What the SDK wraps so that unknown values raise, with those as ``Unknown``."""
+    """What the SDK wraps so that unknown values raise, with those as ``Unknown``; whole numbers as such, which travel
+    as floats."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, Mapping):
         return {key: _member(value, key, f"{path}.{key}" if path else str(key)) for key in value}
     if isinstance(value, str | bytes) or not hasattr(value, "__getitem__"):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 from components.tiers import Tier
-from policies.model import Facts, Resource, Rule, Severity, Stack, Violation
+from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import saas_lens, soc2
 from policies.relations import tags_of
 from policies.values import is_unknown
@@ -17,31 +15,30 @@ _SCHEMA = "tenantry-postgres:index:AppSchema"
 _SECURITY = "tenantry-postgres:index:PoolSecurity"
 
 
-def _table_per_tenant(stack: Stack, facts: Facts) -> Iterator[Violation]:
-    pooled = facts.tenant is not None and facts.tenant.tier is Tier.POOL
-    alike: dict[Any, dict[str, Resource]] = defaultdict(dict)
-    for table in stack.of_type(_TABLE):
-        if pooled:
-            yield Violation(table.urn, "a tenant of the pool has a table of its own")
-            continue
-        tenant = tags_of(table).get("tenant_id")
-        shape = tuple(str(table.properties.get(name) or "") for name in ("hashKey", "rangeKey"))
-        if tenant and not is_unknown(tenant):
-            alike[shape].setdefault(str(tenant), table)
-    for tables in alike.values():
-        for table in list(tables.values())[1:]:
-            yield Violation(table.urn, f"there is one such table a tenant: {', '.join(sorted(tables))}")
+def _table_per_tenant(table: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
+    if facts.tenant is not None and facts.tenant.tier is Tier.POOL:
+        yield "a tenant of the pool has a table of its own"
+        return
+    tenant = tags_of(table).get("tenant_id")
+    if not tenant:
+        return
+    alike = {
+        str(tags_of(each).get("tenant_id") or "") for each in stack.of_type(_TABLE) if _shape(each) == _shape(table)
+    }
+    others = sorted(alike - {"", str(tenant)})
+    if others:
+        yield f"tenants have one such table each: {', '.join([str(tenant), *others])}"
 
 
-def _application_only(stack: Stack, facts: Facts) -> Iterator[Violation]:
-    for schema in stack.of_type(_SCHEMA):
-        if schema.properties.get("mode") != "pool":
-            continue
-        for each in stack.of_type(_SECURITY):
-            if all(_same(schema, each, name) for name in ("database", "schema")):
-                break
-        else:
-            yield Violation(schema.urn, "nothing but the application keeps the tenants of the shared tables apart")
+def _shape(table: Resource) -> tuple[str, ...]:
+    return tuple(str(table.properties.get(name) or "") for name in ("hashKey", "rangeKey"))
+
+
+def _application_only(schema: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
+    if schema.properties.get("mode") == "pool" and not any(
+        all(_same(schema, each, name) for name in ("database", "schema")) for each in stack.of_type(_SECURITY)
+    ):
+        yield "nothing but the application keeps the tenants of the shared tables apart"
 
 
 def _same(one: Resource, other: Resource, name: str) -> bool:
@@ -57,7 +54,7 @@ RULES: tuple[Rule, ...] = (
         title="Tenants share tables instead of having one each",
         severity=Severity.MEDIUM,
         remediation="Keep one table whose key begins with the tenant, and limit access by dynamodb:LeadingKeys",
-        stack=_table_per_tenant,
+        stack=each_resource((_TABLE,), _table_per_tenant),
         references=saas_lens("SaaS SEC 2"),
     ),
     Rule(
@@ -65,7 +62,7 @@ RULES: tuple[Rule, ...] = (
         title="Shared tables are isolated by the database, not by the application alone",
         severity=Severity.CRITICAL,
         remediation="Add a PoolSecurity for the schema: row-level security that no statement can forge its way around",
-        stack=_application_only,
+        stack=each_resource((_SCHEMA,), _application_only),
         references=(*soc2("CC6.1"), *saas_lens("SaaS SEC 2")),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.model import Facts, Resource, Rule, Severity, Stack, Violation
+from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import saas_lens, soc2
 from policies.relations import DATABASES, in_cluster, is_copy
 from policies.values import SECRET, is_present, is_unknown
@@ -32,14 +32,17 @@ def _master(resource: Resource, facts: Facts) -> Iterator[str]:
         yield "RDS does not manage the master's password (manageMasterUserPassword)"
 
 
-def _shared(stack: Stack, facts: Facts) -> Iterator[Violation]:
-    seen: dict[str, Resource] = {}
-    for login in stack.of_type(*_LOGINS):
-        for name in _LOGINS[login.type]:
-            for origin in _origins(login, name):
-                first = seen.setdefault(origin, login)
-                if first.urn != login.urn:
-                    yield Violation(login.urn, f"it has the password of {first.name}")
+def _shared(login: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
+    own = {origin for name in _LOGINS[login.type] for origin in _origins(login, name)}
+    if not own:
+        return
+    others = [
+        each.name
+        for each in stack.of_type(*_LOGINS)
+        if each.urn != login.urn and any(own & {*_origins(each, name)} for name in _LOGINS[each.type])
+    ]
+    if others:
+        yield f"it has the password of {', '.join(sorted(others))}"
 
 
 def _origins(login: Resource, name: str) -> Iterator[str]:
@@ -69,7 +72,7 @@ RULES: tuple[Rule, ...] = (
         title="No two logins share a password",
         severity=Severity.HIGH,
         remediation="Give every login a secret of its own",
-        stack=_shared,
+        stack=each_resource(_LOGINS, _shared),
         references=(*soc2("CC6.1", "CC6.3"), *saas_lens("SaaS SEC 2")),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, Violation, each_resource
+from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, saas_lens, soc2
 from policies.relations import BUCKETS, DATABASES, environment_of, in_cluster, is_copy, parts_of
 from policies.values import CannotTell, is_present, is_unknown
@@ -96,19 +96,15 @@ def _cluster_members(cluster: Resource, stack: Stack, facts: Facts) -> Iterator[
         yield "the cluster has no second instance to fail over to"
 
 
-def _zones(stack: Stack, facts: Facts) -> Iterator[Violation]:
-    for group in stack.of_type("aws:rds/subnetGroup:SubnetGroup"):
-        if environment_of(group, facts) not in facts.parameters["environments"]:
-            continue
-        subnets = [each for each in stack.sources(group, "subnetIds") if each.type == "aws:ec2/subnet:Subnet"]
-        zones = [each.properties.get("availabilityZone") for each in subnets]
-        if not subnets:
-            continue  # subnets of another stack
-        if any(is_unknown(each) or each is None for each in zones):
-            message = "its subnets' Availability Zones are not known before the update"
-            yield Violation(group.urn, message, undecided=True)
-        elif len(set(zones)) < 2:
-            yield Violation(group.urn, "all its subnets are in one Availability Zone")
+def _zones(group: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
+    if environment_of(group, facts) not in facts.parameters["environments"]:
+        return
+    subnets = [each for each in stack.sources(group, "subnetIds") if each.type == "aws:ec2/subnet:Subnet"]
+    zones = [each.properties.get("availabilityZone") for each in subnets]
+    if any(is_unknown(each) or each is None for each in zones):
+        raise CannotTell("the Availability Zone of its subnets")
+    if subnets and len(set(zones)) < 2:  # those of another stack can't be seen
+        yield "all its subnets are in one Availability Zone"
 
 
 def _versioned(bucket: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
@@ -225,7 +221,7 @@ RULES: tuple[Rule, ...] = (
         title="A production subnet group spans two Availability Zones",
         severity=Severity.HIGH,
         remediation="Give it subnets of at least two Availability Zones",
-        stack=_zones,
+        stack=each_resource(("aws:rds/subnetGroup:SubnetGroup",), _zones),
         references=_SINGLE_POINT,
         parameters=(_ENVIRONMENTS,),
     ),

@@ -72,14 +72,14 @@ def filled(value: Any, prefix: str) -> Any:
     return value
 
 
-def urn(type_: str, name: str) -> str:
-    return f"urn:pulumi:dev::shop::{type_}::{name}"
+def urn(type_: str, name: str, owner: str = "dev::shop") -> str:
+    return f"urn:pulumi:{owner}::{type_}::{name}"
 
 
-def stack_of(resources: Iterable[R], prefix: str = "x") -> Stack:
-    """As a preview shows it: references are unknown, and say where they come from."""
+def stack_of(resources: Iterable[R], prefix: str = "x", owner: str = "dev::shop") -> Stack:
+    """As a preview shows it: references are unknown, and say where they come from. ``owner``: stack and project."""
     listed = list(resources)
-    urns = {each.name: urn(each.type, f"{prefix}-{each.name}") for each in listed}
+    urns = {each.name: urn(each.type, f"{prefix}-{each.name}", owner) for each in listed}
     return Stack(
         tuple(
             Resource(

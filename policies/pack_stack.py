@@ -1,0 +1,44 @@
+"""Which stack a policy pack is judging, and what its configuration says.
+
+The engine tells a pack in ``ConfigureStack``. pulumi-policy 1.21.0 keeps of that call the stack's tags only: name,
+project and configuration reach it by environment variables, which the engine sets for packs that no language host
+runs. Without this a pack would take every stack for somebody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi_policy.policy import _PolicyAnalyzerServicer
+
+from policies.facts import PLATFORM, SPEC, of_config
+from policies.model import Facts
+
+_told: list[Facts] = []
+
+
+def listen() -> None:
+    """To the engine's call. Before the ``PolicyPack`` is constructed, which serves at once."""
+    keep_tags = _PolicyAnalyzerServicer.ConfigureStack
+
+    def configure_stack(self: Any, request: Any, context: Any) -> Any:
+        _told[:] = [_of(request.stack, request.project, dict(request.config))]
+        return keep_tags(self, request, context)
+
+    servicer: Any = _PolicyAnalyzerServicer
+    servicer.ConfigureStack = configure_stack
+
+
+def facts() -> Facts:
+    """Of the stack that is judged; of an engine that makes no such call, by its environment variables."""
+    if not _told:
+        config = pulumi.Config("tenantry")
+        known = {SPEC: config.get("spec"), PLATFORM: config.get("platform")}
+        _told.append(_of(pulumi.get_stack(), pulumi.get_project(), known))
+    return _told[0]
+
+
+def _of(stack: str, project: str, config: Mapping[str, str | None]) -> Facts:
+    return of_config(stack, project, {key: text for key in (SPEC, PLATFORM) if (text := config.get(key)) is not None})
