@@ -104,4 +104,5 @@ def file_probes(attacker: Subject, victim: Subject) -> Iterator[Probe]:
         f"writes, reads and deletes a file {OWN_FILE} of its own",
         round_trip,
         is_ok,
+        of_logins=True,
     )

@@ -106,6 +106,8 @@ class Probe:
 
     ``refused`` judges the answer to ``attack``, ``granted`` that to ``own``. Both may raise: that is an answer too.
     ``by``: who attacks, where that is not the tenant. ``fast``: also tried after every operation, not only at night.
+    ``of_logins``: what comes of it depends on the two tenants' logins and schemas alone, and it takes long: tenants
+    that share them need not all try.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Probe:
     severity: Severity = Severity.BREACH
     by: str | None = None
     fast: bool = False
+    of_logins: bool = False
 
     def run(self, attacker: str, victim: str) -> Attempt:
         """Ask both. Never raises."""

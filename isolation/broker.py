@@ -34,6 +34,15 @@ class Broker:
         except (ValueError, KeyError, TypeError):
             return Answer(str(answer.status_code))
 
+    def request(self, method: str, path: str, *, token: str | None, **options: Any) -> httpx.Response:
+        """Anything of the service, with a bearer token or none. Raises ``httpx.HTTPError``."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return self._client.request(method, path, headers={**headers, **options.pop("headers", {})}, **options)
+
+    @property
+    def application_token(self) -> str:
+        return self._config.application_token
+
     def as_application(self, body: dict[str, Any]) -> Answer:
         """``ask`` with the application's own token."""
         return self.ask(body, token=self._config.application_token)
@@ -45,7 +54,7 @@ class Broker:
         return self._own[tenant_id]
 
     def credentials(self, tenant_id: str) -> DatabaseCredentials:
-        """A tenant's own, as its application gets them, kept for a proof. Raises ``httpx.HTTPError``, ``ValueError``."""
+        """A tenant's own, as its application gets them; kept. Raises ``httpx.HTTPError`` and ``ValueError``."""
         if tenant_id not in self._issued:
             self._issued[tenant_id] = self._ask_for(tenant_id)
         return self._issued[tenant_id]
@@ -57,8 +66,7 @@ class Broker:
         return DatabaseCredentials.parse(answer.json())
 
     def _post(self, body: dict[str, Any], token: str | None) -> httpx.Response:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return self._client.post(DATABASE, json=body, headers=headers)
+        return self.request("POST", DATABASE, token=token, json=body)
 
     def close(self) -> None:
         self._client.close()

@@ -18,7 +18,7 @@ could not be tried is an attempt that failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from components.spec import TenantOutputs
 from isolation.attempts import Attempt
@@ -56,7 +56,7 @@ def prove_all(
     if len(known) < 2:
         return []
     run = Run(sdk=sdk, aws=aws, installation=installation, fast=False)
-    return _prove(run, pairs(known, sample), known, known, whole=True, seen=seen)
+    return _prove(run, pairs(known, sample), seen, lambda: _alone(run, known, known, whole=True))
 
 
 def prove_pair(
@@ -68,9 +68,9 @@ def prove_pair(
     installation: Installation = UNKNOWN,
     seen: Seen = _nobody,
 ) -> list[Attempt]:
-    """``attacker`` against ``victim``, not the other way round, and nothing of the places they live in."""
+    """``attacker`` against ``victim``, not the other way round, and nothing of what stands where they live."""
     run = Run(sdk=sdk, aws=aws, installation=installation, fast=False)
-    return _prove(run, [(attacker, victim)], [], [], whole=False, seen=seen)
+    return _prove(run, [(attacker, victim)], seen, lambda: run.powers([attacker]))
 
 
 def prove_tenant(
@@ -93,18 +93,20 @@ def prove_tenant(
     met = neighbours(tenant, known, sample)[: 1 if fast else None]
     both = [pair for other in met for pair in ((tenant, other), (other, tenant))]
     run = Run(sdk=sdk, aws=aws, installation=installation, fast=fast)
-    return _prove(run, both, [tenant], known, whole=not fast, seen=seen)
+    return _prove(run, both, seen, lambda: _alone(run, [tenant], known, whole=not fast))
 
 
-def _prove(
-    run: Run,
-    pairs: Sequence[Pair],
-    residents: Sequence[TenantOutputs],
-    others: Sequence[TenantOutputs],
-    *,
-    whole: bool,
-    seen: Seen,
-) -> list[Attempt]:
+def _alone(
+    run: Run, residents: Sequence[TenantOutputs], others: Sequence[TenantOutputs], *, whole: bool
+) -> Iterator[Attempt]:
+    """What takes no other tenant: where ``residents`` live, what they have, what their logins and outsiders may do."""
+    yield from run.places(residents, whole=whole)
+    yield from run.holders(residents, others)
+    yield from run.outsiders(residents)
+    yield from run.powers(residents)
+
+
+def _prove(run: Run, pairs: Sequence[Pair], seen: Seen, first: Callable[[], Iterator[Attempt]]) -> list[Attempt]:
     found: list[Attempt] = []
 
     def note(attempts: Iterable[Attempt]) -> None:
@@ -113,8 +115,7 @@ def _prove(
             seen(attempt)
 
     with run:
-        note(run.places(residents, whole=whole))
-        note(run.holders(residents, others))
+        note(first())
         note(run.pairs(pairs))
         note(run.clean_up())
     return found

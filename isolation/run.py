@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from components.spec import TenantOutputs
 from isolation import api, aws, database
+from isolation.attacks import named_elsewhere, outsider, powers
 from isolation.attempts import Attempt, Layer, Probe, failed
+from isolation.aws_clients import one_client_each
 from isolation.broker import Broker
 from isolation.catalogue.inspection import Inspection
 from isolation.cloud_subject import CloudSubject
 from isolation.connections import Logins
 from isolation.documents import Documents
 from isolation.iam.collect import Aws, Cloud
-from isolation.installation import Installation
+from isolation.installation import Installation, TokenKey
 from isolation.neighbours import Pair
 from isolation.state.holder import Holder, of_shared, of_tenant
 from isolation.state.inspection import between, placement
@@ -31,18 +33,18 @@ from tenantry import Tenantry
 Family = tuple[Layer, Callable[[], Iterable[Probe]]]
 
 
-class _OneClientEach:
-    """Clients are slow to make: each is made once for all who read the cloud."""
+class _OnceAPool:
+    """A pool's token key, asked for once."""
 
-    def __init__(self, aws: Aws) -> None:
-        self._aws = aws
-        self._made: dict[tuple[str, str | None], Any] = {}
+    def __init__(self, key: TokenKey) -> None:
+        self._key = key
+        self._known: dict[tuple[str, int, str], bytes] = {}
 
-    def client(self, service_name: str, *, region_name: str | None = None) -> Any:
-        key = (service_name, region_name)
-        if key not in self._made:
-            self._made[key] = self._aws.client(service_name, region_name=region_name)
-        return self._made[key]
+    def __call__(self, tenant: TenantOutputs) -> bytes:
+        pool = (tenant.database.address, tenant.database.port, tenant.database.name)
+        if pool not in self._known:
+            self._known[pool] = self._key(tenant)
+        return self._known[pool]
 
 
 class Run:
@@ -52,13 +54,17 @@ class Run:
         self._sdk = sdk
         self._installation = installation
         self._fast = fast
-        self._aws = _OneClientEach(aws)
+        self._session = aws
+        self._aws = one_client_each(aws)
         self._cloud = Cloud(self._aws)
         self._state = State(self._aws)
         self._broker = Broker(sdk.config)
         self._logins = Logins()
         self._subjects: dict[str, Subject] = {}
         self._known: dict[str, Holdings | Exception] = {}
+        key = installation.token_key
+        self._token_key = None if key is None else _OnceAPool(key)
+        self._tried_of_logins: set[tuple[object, ...]] = set()
         self._made_up: list[tuple[Subject, contextlib.ExitStack]] = []
 
     def __enter__(self) -> Run:
@@ -85,7 +91,8 @@ class Run:
         """Each attacker against its victim."""
         for attacker, victim in pairs:
             one, other = self._subject(attacker), self._subject(victim)
-            yield from self._tried(self._pair(one, other), one.id, other.id)
+            logins = (*one.database, one.outputs.login, *other.database, other.outputs.db_schema)
+            yield from self._tried(self._pair(one, other), one.id, other.id, logins)
 
     def places(self, tenants: Sequence[TenantOutputs], *, whole: bool) -> Iterator[Attempt]:
         """Each database that ``tenants`` live in, against what must stand there."""
@@ -99,6 +106,25 @@ class Run:
             of = residents[0].id if len(residents) == 1 else f"database {residents[0].outputs.database.name}"
             inspection = Inspection(residents, whole, reference)
             yield from self._tried([(Layer.DATABASE, inspection.probes)], of, of)
+
+    def powers(self, tenants: Sequence[TenantOutputs]) -> Iterator[Attempt]:
+        """What each login might become in its own database; one tenant of each login tries."""
+        logins = {(self._subject(each).database, each.login): self._subject(each) for each in reversed(tenants)}
+        for attacker in reversed(logins.values()):
+            family: Family = (Layer.DATABASE, partial(self._powers, attacker))
+            yield from self._tried([family], attacker.id, f"database {attacker.outputs.database.name}")
+
+    def _powers(self, attacker: Subject) -> Iterator[Probe]:
+        return powers.probes(attacker, self._holdings(attacker))
+
+    def outsiders(self, tenants: Sequence[TenantOutputs]) -> Iterator[Attempt]:
+        """Nobody's credentials: at one tenant of each login, which is as good as at all of them."""
+        doors = {(self._subject(each).database, each.login): self._subject(each) for each in reversed(tenants)}
+        for number, victim in enumerate(reversed(doors.values())):
+            families: list[Family] = [(Layer.DATABASE, partial(outsider.database_probes, victim))]
+            if number == 0:
+                families.append((Layer.API, partial(outsider.service_probes, victim)))
+            yield from self._tried(families, victim.id, victim.id)
 
     def holders(self, tenants: Sequence[TenantOutputs], others: Sequence[TenantOutputs]) -> Iterator[Attempt]:
         """What each of ``tenants`` has of its own in AWS, and what those share who have nothing of their own."""
@@ -128,25 +154,41 @@ class Run:
     def _holder(self, tenant: TenantOutputs) -> Holder:
         return self._held([tenant])[0]
 
-    def _tried(self, families: Iterable[Family], attacker: str, victim: str) -> Iterator[Attempt]:
+    def _tried(
+        self, families: Iterable[Family], attacker: str, victim: str, logins: tuple[object, ...] = ()
+    ) -> Iterator[Attempt]:
         for layer, make in families:
             try:
                 for probe in make():
-                    if probe.fast or not self._fast:
+                    if self._wanted(probe, logins):
                         yield probe.run(attacker, victim)
             except Exception as error:
                 yield failed("not-tried", layer, attacker, victim, f"attacks at the border {layer}", error)
 
+    def _wanted(self, probe: Probe, logins: tuple[object, ...]) -> bool:
+        if self._fast and not probe.fast:
+            return False
+        if not probe.of_logins:
+            return True
+        key = (probe.layer, probe.name, *logins)
+        new = key not in self._tried_of_logins
+        self._tried_of_logins.add(key)
+        return new
+
     def _pair(self, attacker: Subject, victim: Subject) -> list[Family]:
         one, other = CloudSubject(attacker.outputs, self._cloud), CloudSubject(victim.outputs, self._cloud)
+        known = replace(self._installation, token_key=self._token_key)
         return [
             (
                 Layer.DATABASE,
-                lambda: database.probes(attacker, victim, self._holdings(attacker), self._holdings(victim)),
+                lambda: database.probes(attacker, victim, self._holdings(attacker), self._holdings(victim), known),
             ),
             (Layer.IAM, lambda: aws.iam_probes(one, other, attacker)),
             (Layer.FILES, lambda: itertools.chain(aws.file_probes(one, other), api.file_probes(attacker, victim))),
-            (Layer.API, lambda: api.probes(attacker, victim)),
+            (
+                Layer.API,
+                lambda: itertools.chain(api.probes(attacker, victim), named_elsewhere.probes(attacker, victim)),
+            ),
             (Layer.NETWORK, lambda: self._between(attacker, victim)),
         ]
 

@@ -93,7 +93,7 @@ def above_row_security(session: TenantSession) -> list[str]:
     return [str(name) for (name,) in session.execute(_ABOVE).fetchall()]
 
 
-def has_rows(session: TenantSession, relation: Relation, tenant_id: str) -> bool:
+def has_rows(session: Session, relation: Relation, tenant_id: str) -> bool:
     """Whether the session sees a row of ``tenant_id`` in a relation that has them by tenant."""
     statement = sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE tenant_id = %s)").format(relation.identifier)
     found = session.execute(statement, (tenant_id,)).fetchone()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from isolation.subject import Subject
-from isolation.tables import Relation, has_rows, relations
+from isolation.tables import Relation, Session, has_rows, relations
 from tenantry.session import TenantSession
 
 _COLUMNS = """
@@ -71,7 +72,7 @@ def _make_up(subject: Subject, found: list[Relation]) -> tuple[Relation, str, st
         if not (table.is_table and table.by_tenant and table.readable and table.insertable and table.deletable):
             continue
         with contextlib.suppress(psycopg.Error), subject.sdk.session(subject.id) as session:
-            values = _values(session, table, subject.id, marker)
+            values = made_up(session, table, subject.id, marker)
             named = next((name for name, value in values.items() if value == marker), None)
             if named is None:
                 continue
@@ -85,13 +86,20 @@ def _make_up(subject: Subject, found: list[Relation]) -> tuple[Relation, str, st
     raise NothingToSteal(f"tenant {subject.id} has no row in any table, and none could be made up: insert one")
 
 
-def _values(session: TenantSession, table: Relation, tenant_id: str, marker: str) -> dict[str, Any]:
-    """Columns and values of a row; no column of text in it where the table can't be filled without knowing it."""
+def made_up(
+    session: Session, table: Relation, tenant_id: str, marker: str, given: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Columns and values of a row; none where the table can't be filled without knowing it.
+
+    ``given``: values of columns, such as those that refer to another table.
+    """
     values: dict[str, Any] = {}
     name = table.identifier.as_string()
     for column, category, kind, is_tenant, needed, generated, refers in session.execute(_COLUMNS, (name,)).fetchall():
         if is_tenant:
             values[column] = tenant_id
+        elif column in given:
+            values[column] = given[column]
         elif generated or (refers and not needed):
             continue
         elif refers:
