@@ -29,7 +29,13 @@ _LAYERS = {
 }
 #: Parts of an attempt's name, the first that fits; what they mean depends on the layer.
 _WORDS: dict[str, tuple[tuple[str, Resource], ...]] = {
-    "database": (("connect", Resource.DATABASE), ("become-another", Resource.DATABASE), ("login", Resource.DATABASE)),
+    "database": tuple(
+        (word, Resource.DATABASE)
+        for word in (
+            *("connect", "become-another", "login", "password", "tls", "role", "member", "superuser"),
+            *("session-authorization", "databases"),
+        )
+    ),
     "iam": (
         ("secret", Resource.SECRETS),
         ("key", Resource.KEY),

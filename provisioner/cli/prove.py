@@ -66,9 +66,12 @@ def run(
 
     Exit code 0: isolated; 1: not; 3: settings are wrong; 4: no such tenant, or it can't be proved; 5: not possible now.
     """
-    from provisioner import settings
+    import logging
+
+    from provisioner import logs, settings
     from provisioner.proving.prover import prove as run_proof
 
+    logs.configure(level=logging.WARNING)
     request = _request(tenant_id, all_, pair, cell, fast)
     configured = settings.load()
     if request.cell is None and all_:

@@ -10,10 +10,11 @@ import boto3
 from components.spec import PlatformOutputs
 from isolation.attempts import Attempt
 from isolation.evidence.document import ScopeKind
-from isolation.installation import Installation
 from isolation.proof import prove_all, prove_pair, prove_tenant
+from provisioner.proving.means import installation_of
 from provisioner.proving.participants import Participants
 from provisioner.proving.request import ProofRequest
+from provisioner.settings import Settings
 from tenantry import Tenantry
 
 
@@ -25,7 +26,7 @@ class Attack(Protocol):
         cells: Sequence[PlatformOutputs],
         *,
         sdk: Tenantry,
-        default_region: str,
+        settings: Settings,
         seen: Callable[[Attempt], None],
     ) -> list[Attempt]: ...
 
@@ -36,15 +37,15 @@ def run(
     cells: Sequence[PlatformOutputs],
     *,
     sdk: Tenantry,
-    default_region: str,
+    settings: Settings,
     seen: Callable[[Attempt], None],
 ) -> list[Attempt]:
     """Every attempt; nothing is raised for what an attack meets."""
-    region = next((each.region for each in cells if each.cell == taking_part.cell), default_region)
+    region = next((each.region for each in cells if each.cell == taking_part.cell), settings.region)
     means: dict[str, Any] = {
         "sdk": sdk,
         "aws": boto3.session.Session(region_name=region),
-        "installation": Installation(platforms=tuple(cells)),
+        "installation": installation_of(taking_part.named, cells, settings.app_schema, sdk, fast=request.fast),
         "seen": seen,
     }
     match request.kind:

@@ -62,7 +62,7 @@ def _prove(settings: Settings, request: ProofRequest, started_at: datetime, seen
     config = sdk_config(settings)
     _require_broker(settings.api_url)
     with Tenantry(config) as sdk:
-        attempts = attack(request, taking_part, before.platforms, sdk=sdk, default_region=settings.region, seen=seen)
+        attempts = attack(request, taking_part, before.platforms, sdk=sdk, settings=settings, seen=seen)
     if not attempts:
         raise NothingToProve("no attack was made: there is nothing to attack")
     ended_at = datetime.now(UTC)

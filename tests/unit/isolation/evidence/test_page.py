@@ -135,6 +135,7 @@ def test_it_says_what_was_asked_for(kind: ScopeKind, tenants: list[str], words: 
     ("layer", "name", "expected"),
     [
         (Layer.DATABASE, "connect-as-another", Resource.DATABASE),
+        (Layer.DATABASE, "set-role", Resource.DATABASE),
         (Layer.DATABASE, "raw-select", Resource.ROWS),
         (Layer.IAM, "assume-role", Resource.ROLE),
         (Layer.IAM, "read-login-secret", Resource.SECRETS),
@@ -142,6 +143,7 @@ def test_it_says_what_was_asked_for(kind: ScopeKind, tenants: list[str], words: 
         (Layer.FILES, "decrypt-object", Resource.KEY),
         (Layer.FILES, "use-key-directly", Resource.KEY),
         (Layer.API, "wrong-token", Resource.API),
+        (Layer.NETWORK, "reach-from-anywhere", Resource.NETWORK),
     ],
 )
 def test_an_attempt_counts_for_what_it_aims_at(layer: Layer, name: str, expected: Resource) -> None:
