@@ -17,6 +17,7 @@ from components.tiers import TIERS, Tier
 
 TENANT_ID = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){1,38}[a-z0-9]")
 RESERVED_TENANT_IDS = frozenset({"platform"})
+_INSTANCE_CLASS = r"^db\.[a-z0-9]+\.[a-z0-9]+$"
 
 
 def validate_tenant_id(value: str) -> str:
@@ -55,15 +56,25 @@ class Frozen(BaseModel):
 class InstanceSpec(Frozen):
     """Size of a silo tenant's own RDS instance."""
 
-    instance_class: str = Field(
-        "db.t4g.medium", pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$", description="RDS instance class"
-    )
+    instance_class: str = Field("db.t4g.medium", pattern=_INSTANCE_CLASS, description="RDS instance class")
     storage_gib: int = Field(20, ge=20, le=65536, description="allocated storage, GiB")
     multi_az: bool = Field(
         False,
         description="a standby in a second Availability Zone: doubles the cost; in production there always is one",
     )
     backup_days: int = Field(7, ge=1, le=35, description="days of automated backups kept")
+
+
+class Budget(Frozen):
+    """What a plan pays for in infrastructure; the policy rule ``tenancy-budget`` holds a stack to it."""
+
+    max_resources: int = Field(ge=1, le=10_000, description="resources of the stack; components are not counted")
+    monthly_usd: float = Field(
+        gt=0, le=1_000_000, description="on-demand price of the stack, USD a month, without what is metered by use"
+    )
+    instance_classes: tuple[Annotated[str, Field(pattern=_INSTANCE_CLASS)], ...] = Field(
+        (), description="RDS instance classes that may be used; empty: any"
+    )
 
 
 class TenantSpec(Frozen):
@@ -80,6 +91,7 @@ class TenantSpec(Frozen):
     access: Access = Access.FULL
     connection_limit: int = Field(20, ge=1, le=5000, description="connections the tenant's own login may hold")
     instance: InstanceSpec | None = Field(None, description="set for a tier with an own instance, and only then")
+    budget: Budget | None = Field(None, description="limits of the plan; None: none are set")
     app_schema_version: int = Field(0, ge=0, description="highest migration of app_schema/ that applies; 0: none")
     protect: bool = Field(
         True, description="Pulumi protect and deletion protection; off only by an authorised offboarding"

@@ -211,6 +211,8 @@ def _spec(standing: Standing, plan: Plan | None, installation: Installation, acc
         access=access,
         connection_limit=plan.connection_limit,
         instance=instance,
+        # nor does it about what that one may cost
+        budget=plan.budget if tier is plan.tier else before.budget if before is not None else None,
         app_schema_version=installation.app_schema_version,
     )
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from policies.model import Rule
-from policies.rules import tenancy_alarms, tenancy_keys, tenancy_network, tenancy_references, tenancy_tier
+from policies.rules import (
+    tenancy_alarms,
+    tenancy_budget,
+    tenancy_keys,
+    tenancy_network,
+    tenancy_references,
+    tenancy_tier,
+)
 
 RULES: tuple[Rule, ...] = (
     *tenancy_keys.RULES,
@@ -11,4 +18,5 @@ RULES: tuple[Rule, ...] = (
     *tenancy_tier.RULES,
     *tenancy_network.RULES,
     *tenancy_alarms.RULES,
+    *tenancy_budget.RULES,
 )

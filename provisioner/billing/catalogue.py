@@ -13,6 +13,7 @@ A plan is a table ``[plans.<name>]``::
     interval = "month"                   # month or year
     unit_amount = 9900                   # cents; only `tenantry stripe seed` reads it
     [plans.enterprise.instance]          # tiers with an own instance: components.spec.InstanceSpec
+    [plans.enterprise.budget]            # limits of a stack, optional: components.spec.Budget
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from components.spec import InstanceSpec
+from components.spec import Budget, InstanceSpec
 from components.tiers import Tier
 from provisioner.errors import ConfigurationInvalid, NotFound
 
@@ -51,6 +52,7 @@ class Plan:
     retention_days: int
     connection_limit: int
     instance: InstanceSpec | None  #: set for tiers with an own instance, and only then
+    budget: Budget | None = None
 
     def price(self, interval: str) -> PlanPrice:
         """The price of an interval; ``NotFound`` when the plan isn't sold so."""

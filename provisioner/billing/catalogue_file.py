@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from components.spec import InstanceSpec
+from components.spec import Budget, InstanceSpec
 from components.tiers import TIERS, Tier
 from provisioner.billing.catalogue import (
     ALL_FEATURES,
@@ -23,7 +23,7 @@ from provisioner.billing.catalogue import (
 )
 
 _PLAN_KEYS = (
-    "tier", "title", "prices", "entitlements", "limits", "retention_days", "connection_limit", "instance",
+    "tier", "title", "prices", "entitlements", "limits", "retention_days", "connection_limit", "instance", "budget",
 )  # fmt: skip
 _PRICE_KEYS = ("lookup_key", "interval", "unit_amount", "currency")
 _PLAN_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -98,9 +98,10 @@ class _Reader:
         retention = self.integer(table, "retention_days", path, DEFAULT_RETENTION_DAYS, 0, MAX_RETENTION_DAYS)
         connections = self.integer(table, "connection_limit", path, DEFAULT_CONNECTION_LIMIT, 1, MAX_CONNECTIONS)
         instance = self.instance(table, path, tier)
+        budget = self.budget(table, path, instance)
         if len(self.problems) > before or tier is None:
             return None
-        return Plan(name, title, tier, prices, entitlements, freeze(limits), retention, connections, instance)
+        return Plan(name, title, tier, prices, entitlements, freeze(limits), retention, connections, instance, budget)
 
     def known(self, table: dict[str, Any], keys: Iterable[str], path: Path) -> None:
         allowed = list(keys)
@@ -216,6 +217,36 @@ class _Reader:
                 meaning = InstanceSpec.model_fields[key].description or "see components/spec.py"
                 self.wrong((*path, key), detail["msg"], meaning)
             return None
+
+    def budget(self, table: dict[str, Any], path: Path, instance: InstanceSpec | None) -> Budget | None:
+        path = (*path, "budget")
+        value = table.get("budget")
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            self.wrong(path, "is no table", "write [plans.<name>.budget]")
+            return None
+        self.known(value, Budget.model_fields, path)
+        try:
+            budget = Budget.model_validate(
+                {
+                    key: tuple(item) if isinstance(item, list) else item
+                    for key, item in value.items()
+                    if key in Budget.model_fields
+                },
+                strict=True,
+            )
+        except ValidationError as error:
+            for detail in error.errors():
+                key = str(detail["loc"][0])
+                meaning = Budget.model_fields[key].description or "see components/spec.py"
+                self.wrong((*path, key), detail["msg"], meaning)
+            return None
+        classes = budget.instance_classes
+        if instance is not None and classes and instance.instance_class not in classes:
+            message = f"the plan's own instance class {instance.instance_class} is not among them"
+            self.wrong((*path, "instance_classes"), message, "add it, or change [plans.<name>.instance]")
+        return budget
 
     def unique_keys(self, tables: dict[str, Any]) -> None:
         """A lookup key that two prices share would make the plan of a subscription ambiguous."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pulumi.output
 
 from components.app_schema import AppMigrations
-from components.spec import PlatformOutputs
+from components.spec import Budget, PlatformOutputs
 from components.tiers import Tier
 from policies.model import Facts, Resource, Stack
 from policies.values import Unknown
@@ -20,6 +20,7 @@ from tests.unit.components.recording import PLATFORM, Recorded, Run, platform_sp
 MIGRATIONS = AppMigrations("/srv/app_schema", ({"version": 1, "name": "one", "sha256": "0" * 64},))
 TENANT = "acme"
 OTHER = "globex"
+AMPLE: dict[str, Any] = {"max_resources": 100, "monthly_usd": 1000}
 STACKS = ("platform", *(tier.value for tier in Tier))
 Moment = Literal["preview", "standing"]
 MOMENTS: tuple[Moment, ...] = ("preview", "standing")
@@ -64,6 +65,11 @@ class Judged:
     def one(self, ending: str) -> Resource:
         (found,) = [each for each in self.stack.resources if each.type.endswith(ending)]
         return found
+
+    def budget(self, **limits: Any) -> Judged:
+        assert self.facts.tenant is not None
+        spec = self.facts.tenant.model_copy(update={"budget": Budget.model_validate({**AMPLE, **limits})})
+        return replace(self, facts=replace(self.facts, spec=spec))
 
     def platform(self, **changes: Any) -> Judged:
         assert self.facts.platform is not None

@@ -11,8 +11,8 @@ import pytest
 
 from components.naming import Names
 from policies.configuration import Configuration, RuleSettings
-from policies.evaluate import Finding, Outcome, judge_stack
-from policies.rules import tenancy
+from policies.evaluate import Finding, Outcome, evaluate, judge_stack
+from policies.rules import RULES, tenancy
 from policies.values import Unknown
 from tests.unit.components.recording import ACCOUNT, PLATFORM
 from tests.unit.policies.component_stacks import MOMENTS, OTHER, STACKS, Judged, Moment, component_stack
@@ -32,6 +32,15 @@ def found(rule_id: str, judged: Judged) -> list[Finding]:
 @pytest.mark.parametrize("rule_id", BY_ID)
 def test_our_own_stacks_keep_every_rule(rule_id: str, stack: str, moment: Moment) -> None:
     assert found(rule_id, component_stack(stack, moment)) == []
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_rule_of_the_pack_finds_anything_in_our_own_stacks(stack: str, moment: Moment) -> None:
+    judged = component_stack(stack, moment)
+    report = evaluate(RULES, judged.stack, judged.stack, judged.facts)
+    assert [each.text for each in report.findings] == []
+    assert set(BY_ID) < set(report.evaluated)
 
 
 @pytest.mark.parametrize("stack", ["pool", "bridge", "silo"])
@@ -206,6 +215,13 @@ FAULTS: list[tuple[str, str, Fault]] = [
         ),
     ),
     ("tenancy-alarms", "platform", lambda s: s.changed("platform-tampering", alarmActions=[])),
+    # what it costs
+    ("tenancy-budget", "silo", lambda s: s.budget(max_resources=10)),
+    ("tenancy-budget", "silo", lambda s: s.budget(monthly_usd=100)),
+    ("tenancy-budget", "silo", lambda s: s.budget(instance_classes=["db.t4g.small"])),
+    ("tenancy-budget", "silo", lambda s: s.budget(monthly_usd=150).changed("Instance", instanceClass="db.r7g.large")),
+    ("tenancy-budget", "bridge", lambda s: s.budget(monthly_usd=0.1)),
+    ("tenancy-budget", "pool", lambda s: s.budget(max_resources=1).having("tenantry-postgres:index:PoolTenant", {})),
 ]
 
 
@@ -229,6 +245,9 @@ UNDECIDED: list[tuple[str, str, Fault]] = [
     ),
     ("tenancy-silo-network", "silo", lambda s: ingress(s, cidrIpv4=Unknown("cidrIpv4"))),
     ("tenancy-alarms", "platform", lambda s: s.changed("EventRule", eventPattern=Unknown("eventPattern"))),
+    ("tenancy-budget", "silo", lambda s: s.budget().changed("Instance", instanceClass="db.x99.large")),
+    ("tenancy-budget", "silo", lambda s: s.budget().changed("Instance", instanceClass=Unknown("instanceClass"))),
+    ("tenancy-budget", "silo", lambda s: s.budget().having("aws:ec2/natGateway:NatGateway", {})),
 ]
 
 

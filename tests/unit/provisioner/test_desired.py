@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from components.spec import Access, Environment, InstanceSpec, TenantSpec
+from components.spec import Access, Budget, Environment, InstanceSpec, TenantSpec
 from components.tiers import TIERS, Tier
 from provisioner.billing.catalogue import Catalogue, Plan, PlanPrice
 from provisioner.billing.translate import SubscriptionState, SubscriptionStatus, access_of, decisive, grants_access
@@ -318,6 +319,42 @@ def test_another_tier_is_entitled_at_once_and_waits_for_its_graduation(stands_in
     assert "until it graduates" in decision.why
     if stands_in is Tier.SILO:  # its instance is the one that stands
         assert decision.spec.instance == InstanceSpec(instance_class="db.m7g.large")
+
+
+SMALL, LARGE = Budget(max_resources=10, monthly_usd=5), Budget(max_resources=50, monthly_usd=150)
+BUDGETED = Catalogue(
+    "plans.toml",
+    {
+        "team": plan("team", Tier.BRIDGE, budget=SMALL),
+        "enterprise": plan("enterprise", Tier.SILO, budget=LARGE),
+        "starter": plan("starter", Tier.POOL),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("stands_in", "before", "pays_for", "budget"),
+    [
+        (Tier.SILO, None, "enterprise", LARGE),
+        # What a smaller plan pays for must not stop the updates of what still stands.
+        (Tier.SILO, LARGE, "team", LARGE),
+        (Tier.SILO, None, "team", None),
+        (Tier.BRIDGE, SMALL, "enterprise", SMALL),
+        (Tier.POOL, SMALL, "starter", None),
+    ],
+)
+def test_the_budget_is_the_plans_of_the_tier_that_stands(
+    stands_in: Tier, before: Budget | None, pays_for: str, budget: Budget | None
+) -> None:
+    where = standing(tenant_spec=spec(stands_in, budget=before))
+    decision = decide(where, [subscription(plan=pays_for)], BUDGETED, INSTALLATION, NOW)
+    assert decision.spec is not None
+    assert decision.spec.budget == budget
+
+
+def test_a_spec_of_before_there_were_budgets_is_read() -> None:
+    old = spec().model_dump(mode="json", exclude={"budget"})
+    assert TenantSpec.model_validate_json(json.dumps(old)) == spec()
 
 
 def test_a_larger_instance_of_the_same_tier_is_applied() -> None:

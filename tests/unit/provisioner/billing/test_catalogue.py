@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.spec import InstanceSpec
+from components.spec import Budget, InstanceSpec
 from components.tiers import Tier
 from provisioner.billing import catalogue, catalogue_file
 from provisioner.billing.catalogue import CatalogueInvalid, Problem
@@ -48,6 +48,12 @@ def test_a_plan_has_defaults() -> None:
     assert (plan.title, plan.entitlements, dict(plan.limits)) == ("team", (), {})
     assert (plan.retention_days, plan.connection_limit, plan.instance) == (30, 20, None)
     assert (plan.prices[0].unit_amount, plan.prices[0].currency) == (None, "usd")
+
+
+def test_a_budget_is_optional_and_counts_whole_dollars_too() -> None:
+    assert catalogue_file.parse(TEAM + PRICES, "plans.toml").plan("team").budget is None
+    text = TEAM + PRICES + "[plans.team.budget]\nmax_resources = 15\nmonthly_usd = 5\n"
+    assert catalogue_file.parse(text, "plans.toml").plan("team").budget == Budget(max_resources=15, monthly_usd=5.0)
 
 
 def test_a_tier_with_an_own_instance_has_one() -> None:
@@ -156,6 +162,44 @@ def test_plans_and_prices_are_found_or_the_nearest_is_named() -> None:
             "valid integer",
             "",
         ),
+        (TEAM + "budget = 5\n" + PRICES, 3, "plans.team.budget", "is no table", "[plans.<name>.budget]"),
+        (
+            TEAM + PRICES + "[plans.team.budget]\nmax_resources = 9\nmonthly_usd = 0\n",
+            8,
+            "plans.team.budget.monthly_usd",
+            "greater than 0",
+            "USD a month",
+        ),
+        (
+            TEAM + PRICES + '[plans.team.budget]\nmax_resources = "9"\nmonthly_usd = 5\n',
+            7,
+            "plans.team.budget.max_resources",
+            "valid integer",
+            "resources",
+        ),
+        (
+            TEAM + PRICES + "[plans.team.budget]\nmonthly_usd = 5\n",
+            6,
+            "plans.team.budget.max_resources",
+            "required",
+            "resources",
+        ),
+        (
+            TEAM + PRICES + "[plans.team.budget]\nmax_resources = 9\nmonthly_usd = 5\nyearly_usd = 60\n",
+            9,
+            "plans.team.budget.yearly_usd",
+            "unknown key",
+            "",
+        ),
+        (
+            TEAM.replace("bridge", "silo")
+            + PRICES
+            + '[plans.team.budget]\nmax_resources = 9\nmonthly_usd = 5\ninstance_classes = ["db.t4g.small"]\n',
+            9,
+            "plans.team.budget.instance_classes",
+            "db.t4g.medium is not among them",
+            "add it",
+        ),
         (
             "[plans.Team]\n" + 'tier = "pool"\nprices = [{ lookup_key = "a", interval = "month" }]\n',
             1,
@@ -234,7 +278,18 @@ VALUES = (
     | st.text('ab*"', max_size=3)
     | st.lists(st.just("sso"), max_size=2)
 )
-KEYS = ["tier", "title", "entitlements", "limits", "retention_days", "connection_limit", "instance", "prices", "other"]
+KEYS = [
+    "tier",
+    "title",
+    "entitlements",
+    "limits",
+    "retention_days",
+    "connection_limit",
+    "instance",
+    "budget",
+    "prices",
+    "other",
+]
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=5))
