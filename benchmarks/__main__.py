@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-NAMES = ("intake", "stack", "sweep", "provider")
+NAMES = ("intake", "stack", "gate", "sweep", "provider", "proof")
 
 
 def main() -> int:

@@ -39,6 +39,7 @@ from provisioner.desired import Installation
 from provisioner.engine.runtime import prepare
 from provisioner.engine.state import PostgresState
 from provisioner.finder import AwsFinder
+from provisioner.gate.gatekeeper import Gatekeeper
 from provisioner.reconcile import Outcome
 from provisioner.registry import platforms, tenants
 from provisioner.settings import Settings, load
@@ -218,12 +219,30 @@ class Maker:
         )
 
     def deploy(self, spec: TenantSpec) -> None:
-        """As the worker's operator does it."""
+        """As the worker's operator does it, but for the gate: `benchmarks.gate` tells what that costs."""
+        self._deployer.up(self._request(spec))
+
+    def preview(self, spec: TenantSpec) -> None:
+        """What a gate can't do without."""
+        self._deployer.preview(self._request(spec))
+
+    def deploy_through(self, keeper: Gatekeeper, spec: TenantSpec) -> float:
+        """As the worker's operator does it; seconds that evaluation took, of the whole."""
+        request = self._request(spec)
+        standing = self._state.deployment(request.stack_name) or {}
+        judgement = keeper.open(request.stack_name, request.config, standing)
+        assert not judgement.found_standing
+        try:
+            self._deployer.up(replace(request, gate=judgement.judge))
+            judgement.recheck(self._state.deployment(request.stack_name) or {})
+        finally:
+            judgement.close()
+        return judgement.seconds
+
+    def _request(self, spec: TenantSpec) -> StackRequest:
         inputs = stack_request.of_tenant(spec, self._platform, self._settings.app_schema)
-        self._deployer.up(
-            StackRequest(
-                inputs.stack_name, inputs.program, config=inputs.config, secrets_provider=self._secrets_provider
-            )
+        return StackRequest(
+            inputs.stack_name, inputs.program, config=inputs.config, secrets_provider=self._secrets_provider
         )
 
     def plain(self, spec: TenantSpec) -> None:
