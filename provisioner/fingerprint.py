@@ -86,7 +86,7 @@ def _sources(packages: tuple[str, ...]) -> list[str]:
     found = []
     for package in packages:
         for path in sorted((_ROOT / package).rglob("*")):
-            if path.suffix in (".py", ".sql", ".yaml"):
+            if path.suffix in (".py", ".sql", ".yaml", ".toml"):
                 found.append(f"{path.relative_to(_ROOT)}:{hashlib.sha256(path.read_bytes()).hexdigest()}")
     return found
 
