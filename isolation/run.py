@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from components.spec import TenantOutputs
-from isolation import api, aws, database
+from isolation import api, aws, broker_attacks, database, matrix
 from isolation.attacks import named_elsewhere, outsider, powers
 from isolation.attempts import Attempt, Layer, Probe, failed
 from isolation.aws_clients import one_client_each
@@ -184,6 +184,11 @@ class Run:
                 lambda: database.probes(attacker, victim, self._holdings(attacker), self._holdings(victim), known),
             ),
             (Layer.IAM, lambda: aws.iam_probes(one, other, attacker)),
+            (Layer.IAM, lambda: broker_attacks.probes(one, other)),
+            (
+                Layer.IAM,
+                lambda: matrix.probes(one, other, (self._holder(attacker.outputs), self._holder(victim.outputs))),
+            ),
             (Layer.FILES, lambda: itertools.chain(aws.file_probes(one, other), api.file_probes(attacker, victim))),
             (
                 Layer.API,
