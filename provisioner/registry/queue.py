@@ -64,7 +64,7 @@ async def defer_proof(connection: AsyncConnection, tenant_id: str, cell: str) ->
             "trigger": "operation",
             "subject": f"tenant:{tenant_id}",
             "priority": int(Priority.EVENT),
-            "unless": ["todo"],
+            "unless_running": False,
         },
     )
 
@@ -80,7 +80,7 @@ async def defer_cell_proof(connection: AsyncConnection, cell: str, *, nightly: b
             "trigger": "nightly" if nightly else "operation",
             "subject": f"cell:{cell}",
             "priority": int(Priority.SWEEP),
-            "unless": ["todo", "doing"] if nightly else ["todo"],
+            "unless_running": nightly,
         },
     )
 

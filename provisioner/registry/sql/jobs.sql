@@ -31,12 +31,15 @@ SELECT procrastinate_defer_jobs_v1(ARRAY[
                            (SELECT max(operation_id) FROM registry.operation
                              WHERE tenant_id = %(tenant_id)s AND status = 'succeeded')),
         NULL)::procrastinate_job_to_defer_v1])
- WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE status = ANY (%(unless)s::procrastinate_job_status[])
+ WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE status IN ('todo', 'doing')
+                      AND (status = 'todo' OR %(unless_running)s)
                       AND lock = 'proof:' || %(subject)s::text)
-   AND EXISTS (SELECT FROM registry.tenant WHERE cell = %(cell)s AND state = 'ready')
+   AND (%(tenant_id)s::text IS NOT NULL
+        OR EXISTS (SELECT FROM registry.tenant WHERE cell = %(cell)s AND state = 'ready'))
 -- name: is_reconciling
 SELECT EXISTS (SELECT FROM procrastinate_jobs WHERE queue_name = 'reconcile'
-                  AND (status = 'doing' OR status = 'todo' AND coalesce(scheduled_at <= now(), true)))
+                  AND status IN ('todo', 'doing')
+                  AND (status = 'doing' OR coalesce(scheduled_at <= now(), true)))
 -- name: is_busy
 SELECT EXISTS (SELECT FROM procrastinate_jobs
                 WHERE status IN ('todo', 'doing') AND lock = 'tenant:' || %(tenant_id)s::text)

@@ -158,6 +158,17 @@ def test_one_proof_waits_per_tenant_and_cell_and_jobs_become_requests(world: Wor
     assert cell == ProofRequest(ScopeKind.ALL, cell="default", trigger=Trigger.OPERATION)
 
 
+def test_the_proof_of_the_only_tenant_is_queued_though_it_is_suspended(world: World) -> None:
+    world.rows("UPDATE registry.tenant SET state = 'suspended', access = 'suspended'")
+
+    async def changed(connection: AsyncConnection) -> None:
+        await queue.defer_proof(connection, "acme", "default")
+        await queue.defer_cell_proof(connection, "default", nightly=False)
+
+    world.ask(changed)
+    assert world.rows("SELECT lock FROM procrastinate_jobs") == [("proof:tenant:acme",)]
+
+
 def test_a_breach_shows_in_the_story_and_in_metrics_and_says_what_to_do(world: World) -> None:
     world.attempts = [attempt("globex", "acme", refused=False)]
     proof = world.prove(ProofRequest.of_cell("default", Trigger.NIGHTLY))
