@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -48,10 +48,19 @@ class _OnceAPool:
 
 
 class Run:
-    """``fast``: only the probes that are marked so. To be used in a ``with`` block."""
+    """``fast``: only the probes that are marked so; ``layers``: only families of these. For a ``with`` block."""
 
-    def __init__(self, *, sdk: Tenantry, aws: Aws, installation: Installation, fast: bool) -> None:
+    def __init__(
+        self,
+        *,
+        sdk: Tenantry,
+        aws: Aws,
+        installation: Installation,
+        fast: bool,
+        layers: Collection[Layer] = frozenset(Layer),
+    ) -> None:
         self._sdk = sdk
+        self._layers = layers
         self._installation = installation
         self._fast = fast
         self._session = aws
@@ -158,6 +167,8 @@ class Run:
         self, families: Iterable[Family], attacker: str, victim: str, logins: tuple[object, ...] = ()
     ) -> Iterator[Attempt]:
         for layer, make in families:
+            if layer not in self._layers:
+                continue
             try:
                 for probe in make():
                     if self._wanted(probe, logins):
