@@ -67,6 +67,7 @@ async def answer(
         detail={"by": by, "reason": reason, "diff_hash": record.diff_hash},
     )
     if given is Answer.APPROVED:
+        await tenants.unpark(connection, record.tenant_id)
         await queue.defer_reconcile(
             connection, [record.tenant_id], reason=f"approved by {by}", priority=Priority.OPERATOR
         )

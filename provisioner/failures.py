@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -18,7 +20,30 @@ log = structlog.get_logger(__name__)
 BACKOFF_S = (2.0, 10.0, 30.0, 120.0, 300.0, 900.0)  #: before the second, third, ... attempt; the last one repeats
 
 
-async def record(pool: Pool, tenant_id: str, error: TenantryError, held: Held | None, policy_version: str) -> bool:
+#: Failures of the gate: nothing but another spec, program, rules, stack or an operator's word lets them pass.
+PARKED = frozenset({"policy_blocked", "approval_needed", "approval_rejected"})
+
+
+def may_have_been_mended(
+    failure: Mapping[str, Any], *, same_spec: bool, policy_version: str, checkpoint_version: str | None
+) -> bool:
+    """Whether a failure that only an operator can mend is worth another attempt: what it was judged by has changed."""
+    return (
+        not same_spec
+        or failure.get("judged_by") != fingerprint.judged_by(policy_version)
+        or failure.get("checkpoint") != checkpoint_version
+    )
+
+
+async def record(
+    pool: Pool,
+    tenant_id: str,
+    error: TenantryError,
+    held: Held | None,
+    *,
+    policy_version: str,
+    checkpoint_version: str | None,
+) -> bool:
     """Write down what failed and plan what comes next; whether it is tried again by itself. ``held``: the tenant's
     stack while it still is, so that a failure never overwrites what the next holder achieved.
     """
@@ -42,6 +67,7 @@ async def record(pool: Pool, tenant_id: str, error: TenantryError, held: Held | 
             "hint": error.hint,
             "at": datetime.now(UTC).isoformat(),
             "judged_by": fingerprint.judged_by(policy_version),
+            "checkpoint": checkpoint_version,
             **(error.detail if isinstance(error, OperatorNeeded) else {}),
         }
         made = await tenants.record_failure(connection, tenant_id, failure, next_attempt)

@@ -36,6 +36,7 @@ async def reconcile(connection: AsyncConnection, tenant_id: str, *, by: str) -> 
     """Queue a reconcile before all others."""
     record = await require(connection, tenant_id)
     await timeline.add(connection, tenant_id, EntryKind.OPERATOR, f"{by} asked for a reconcile")
+    await tenants.unpark(connection, tenant_id)
     await queue.defer_reconcile(connection, [tenant_id], reason=f"asked for by {by}", priority=Priority.OPERATOR)
     return record
 

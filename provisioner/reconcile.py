@@ -128,6 +128,8 @@ class Reconciler:
         if decision.course is Course.CONVERGE and await self._is_current(record, decision, platform):
             await self._clear_failure(record)
             return Outcome.UNCHANGED
+        if decision.course is Course.CONVERGE and await self._is_parked(record, decision):
+            return Outcome.OPERATOR
         async with self.operator.hold(record.stack_name) as held:
             # Between the decision and the lease another holder may have changed the tenant.
             record = await self._load(tenant_id)
@@ -136,6 +138,8 @@ class Reconciler:
                 if decision.course is Course.CONVERGE:
                     if await self._is_current(record, decision, platform):
                         return Outcome.UNCHANGED
+                    if await self._is_parked(record, decision):
+                        return Outcome.OPERATOR
                     await self._deploy(held, record, decision, platform, reason)
                 elif decision.course is Course.DESTROY:
                     await self._destroy(held, record, decision, platform, reason)
@@ -177,9 +181,11 @@ class Reconciler:
         if _entitlement(decision) != _recorded_entitlement(record):
             return True
         if record.failure is not None and record.failure.get("class") == "operator":
-            # What refused it has changed: the plan, this program, or the rules.
-            return decision.spec != record.tenant_spec or record.failure.get("judged_by") != fingerprint.judged_by(
-                self.policy_version
+            return failures.may_have_been_mended(
+                record.failure,
+                same_spec=decision.spec == record.tenant_spec,
+                policy_version=self.policy_version,
+                checkpoint_version=versions.get(record.stack_name),
             )
         outputs = None if platform is None else platform.platform_outputs
         if outputs is None or record.fingerprint is None or record.state != decision.state:
@@ -221,6 +227,17 @@ class Reconciler:
             return False
         version = await asyncio.to_thread(self.state.checkpoint_version, record.stack_name)
         return record.fingerprint == self._fingerprint(decision.spec, platform, version)
+
+    async def _is_parked(self, record: TenantRecord, decision: Decision) -> bool:
+        """Whether the gate has refused just this, and nobody has answered or changed anything since."""
+        if record.failure is None or record.failure.get("code") not in failures.PARKED:
+            return False
+        return not failures.may_have_been_mended(
+            record.failure,
+            same_spec=decision.spec == record.tenant_spec,
+            policy_version=self.policy_version,
+            checkpoint_version=await asyncio.to_thread(self.state.checkpoint_version, record.stack_name),
+        )
 
     def _fingerprint(self, spec: TenantSpec, platform: PlatformOutputs, checkpoint_version: str | None) -> str:
         schema = fingerprint.app_schema_digest(self.app_schema, spec.app_schema_version)
@@ -331,7 +348,11 @@ class Reconciler:
     # Failing
 
     async def _fail(self, tenant_id: str, error: TenantryError, held: Held | None = None) -> Outcome:
-        retried = await failures.record(self.pool, tenant_id, error, held, self.policy_version)
+        stack = None if held is None else held.stack_name
+        version = None if stack is None else await asyncio.to_thread(self.state.checkpoint_version, stack)
+        retried = await failures.record(
+            self.pool, tenant_id, error, held, policy_version=self.policy_version, checkpoint_version=version
+        )
         return Outcome.RETRY if retried else Outcome.OPERATOR
 
     async def _again(self, tenant_id: str, seconds: float) -> None:

@@ -196,6 +196,11 @@ async def clear_failure(connection: AsyncConnection, tenant_id: str) -> None:
     await connection.execute(_sql("clear_failure"), {"tenant_id": tenant_id})
 
 
+async def unpark(connection: AsyncConnection, tenant_id: str) -> None:
+    """Let the next reconcile try again what the gate has refused: an operator has spoken."""
+    await connection.execute(_sql("unpark"), {"tenant_id": tenant_id})
+
+
 async def plan_attempt(connection: AsyncConnection, tenant_id: str, at: datetime) -> None:
     """Have the tenant looked at again at ``at``, if not sooner; no failure is recorded."""
     await connection.execute(_sql("plan_attempt"), {"tenant_id": tenant_id, "at": at})

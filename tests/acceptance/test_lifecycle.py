@@ -183,6 +183,45 @@ def test_a_shell_changes_a_stack_and_the_next_reconcile_notices(service: Service
     assert "Offboarding is authorised in two steps" in refused
 
 
+def test_what_was_changed_past_the_gate_is_noticed_and_data_goes_only_with_an_operators_word(
+    service: Service, tmp_path: Path
+) -> None:
+    service.ask("stripe subscribe hurried --plan starter")
+    service.wait("hurried", ready, "ready")
+    program = tmp_path / "hurried"
+    program.mkdir()
+    (program / "Pulumi.yaml").write_text(
+        "name: tenantry\n"
+        f"runtime: {{name: python, options: {{toolchain: pip, virtualenv: {ROOT}/.venv}}}}\n"
+        f"plugins: {{providers: [{{name: tenantry-postgres, path: {ROOT}/providers/postgres}}]}}\n"
+    )
+    (program / "__main__.py").write_text(
+        f"import runpy\nrunpy.run_path({str(ROOT / 'stacks' / '__main__.py')!r})\n"
+        "import pulumi, pulumi_aws as aws\n"
+        "own = {'provider': aws.Provider('loose', region='us-east-1')}\n"
+        "aws.s3.Bucket('loose', bucket='tenantry-loose-files', opts=pulumi.ResourceOptions(**own))\n"
+    )
+    # As the worker keeps it beside the program; without a policy pack.
+    shutil.copy(service.shell.home / "Pulumi.hurried.yaml", program / "Pulumi.hurried.yaml")
+    service.shell.run(f"cd {program} && pulumi up -s hurried --yes --skip-preview --non-interactive")
+    parked = service.wait(
+        "hurried", lambda t: (t["failure"] or {}).get("code") == "approval_needed", "its bucket would be destroyed"
+    )
+    operation = parked["failure"]["operation_id"]
+    told = [entry["summary"] for entry in service.get("tenants/hurried/explain")["timeline"]]
+    assert any("what stands violates" in line for line in told)
+    (waiting,) = [each for each in service.ask("approvals") if each["stack_name"] == "hurried"]
+    assert [entry["destroys"] for entry in waiting["diff"] if "destroys" in entry] == ["a bucket with all its objects"]
+    refused = service.ask(f"approve {operation} --by ada --reason hm --diff {'0' * 64} --yes", code=4)
+    assert refused["error"]["code"] == "not_awaited"
+    service.ask(f"approve {operation} --by ada --reason 'a slip' --yes")
+    service.wait("hurried", lambda t: ready(t) and t["failure"] is None, "the bucket is gone, the tenant is ready")
+    told = [entry["summary"] for entry in service.get("tenants/hurried/explain")["timeline"]]
+    assert any(line.startswith(f"ada approved operation {operation}") for line in told)
+    again = service.ask(f"reject {operation} --by bob --reason late", code=4)
+    assert "was approved by ada" in again["error"]["message"]
+
+
 def test_the_platform_and_every_tenant_follow_a_new_migration(service: Service) -> None:
     service.ask("stripe subscribe pooled --plan starter")
     service.wait("pooled", ready, "ready")
