@@ -24,14 +24,12 @@ class Nightly:
     keep_days: int
 
     async def queue_due(self, now: datetime | None = None) -> list[str]:
-        """Queue a proof of each cell that has not been proved since the last time; the cells."""
+        """Queue a proof of each cell that has not been proved since the last time; the cells that were queued."""
         if self.time == NEVER:
             return []
         async with self.pool.connection() as connection:
             due = await proofs.nightly_due(connection, last_time(self.time, now or datetime.now(UTC)))
-            for cell in due:
-                await queue.defer_cell_proof(connection, cell, nightly=True)
-        return due
+            return [cell for cell in due if await queue.defer_cell_proof(connection, cell, nightly=True)]
 
     async def prune(self) -> None:
         async with self.pool.connection() as connection:

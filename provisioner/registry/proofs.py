@@ -171,7 +171,7 @@ async def count(connection: AsyncConnection) -> list[tuple[str, str, int]]:
 
 
 async def nightly_due(connection: AsyncConnection, since: datetime) -> list[str]:
-    """Cells that have tenants of before ``since`` and no nightly proof of after it."""
+    """Cells with tenants of before ``since`` for which no proof of all was made after it, nor tried nightly."""
     cursor = await connection.execute(_sql("nightly_due"), {"since": since})
     return [str(row[0]) for row in await cursor.fetchall()]
 

@@ -69,10 +69,10 @@ async def defer_proof(connection: AsyncConnection, tenant_id: str, cell: str) ->
     )
 
 
-async def defer_cell_proof(connection: AsyncConnection, cell: str, *, nightly: bool) -> None:
+async def defer_cell_proof(connection: AsyncConnection, cell: str, *, nightly: bool) -> bool:
     """Queue the proof of all tenants of a cell: nightly, unless one waits or runs; or because what they share changed,
-    unless one waits."""
-    await connection.execute(
+    unless one waits. Whether it was queued."""
+    cursor = await connection.execute(
         _sql("defer_proof"),
         {
             "tenant_id": None,
@@ -83,6 +83,7 @@ async def defer_cell_proof(connection: AsyncConnection, cell: str, *, nightly: b
             "unless_running": nightly,
         },
     )
+    return cursor.rowcount == 1
 
 
 async def is_reconciling(connection: AsyncConnection) -> bool:

@@ -62,7 +62,8 @@ SELECT trigger, status, count(*) FROM registry.proof GROUP BY 1, 2
 SELECT DISTINCT t.cell FROM registry.tenant t
  WHERE t.ready_at < %(since)s AND t.state <> 'destroyed'
    AND NOT EXISTS (SELECT FROM registry.proof p
-                    WHERE p.cell = t.cell AND p.trigger = 'nightly' AND p.started_at >= %(since)s)
+                    WHERE p.cell = t.cell AND p.scope = 'all' AND p.started_at >= %(since)s
+                      AND (p.trigger = 'nightly' OR p.status <> 'not_run'))
 -- name: prune
 DELETE FROM registry.proof p
  WHERE p.ended_at < now() - make_interval(days => CASE WHEN p.fast AND p.status <> 'not_isolated' THEN %(fast_days)s

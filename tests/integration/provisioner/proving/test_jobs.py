@@ -139,7 +139,7 @@ def test_one_proof_waits_per_tenant_and_cell_and_jobs_become_requests(world: Wor
                     await queue.defer_proof(connection, "globex", "default")
                     await queue.defer_cell_proof(connection, "default", nightly=False)
                     await queue.defer_cell_proof(connection, "empty", nightly=False)
-                assert await Nightly(pool, "00:00", 400).queue_due() == ["default"]
+                assert await Nightly(pool, "00:00", 400).queue_due() == []
                 assert await Nightly(pool, "never", 400).queue_due() == []
         handlers = jobs.Handlers(inbox=None, reconciler=None, cells=None, prover=Prover())  # type: ignore[arg-type]
         app = jobs.make_app(world.url, handlers)
@@ -156,6 +156,18 @@ def test_one_proof_waits_per_tenant_and_cell_and_jobs_become_requests(world: Wor
     assert acme == ProofRequest.after_operation("acme", "default", acme.operation_id)
     assert globex == ProofRequest.after_operation("globex", "default", None)
     assert cell == ProofRequest(ScopeKind.ALL, cell="default", trigger=Trigger.OPERATION)
+
+
+def test_the_night_is_queued_once_and_not_after_all_were_proved(world: World) -> None:
+    async def due() -> list[list[str]]:
+        async with AsyncConnectionPool(world.url, min_size=1, max_size=1, open=False) as pool:
+            nightly = Nightly(pool, "00:00", 400)
+            return [await nightly.queue_due(), await nightly.queue_due()]
+
+    assert asyncio.run(due()) == [["default"], []]
+    world.rows("DELETE FROM procrastinate_jobs")
+    world.prove(ProofRequest.of_cell("default", Trigger.OPERATION))
+    assert asyncio.run(due()) == [[], []]
 
 
 def test_the_proof_of_the_only_tenant_is_queued_though_it_is_suspended(world: World) -> None:
