@@ -32,6 +32,11 @@ def questions(d: Documents) -> Iterator[Question]:
             "encrypted with a key of another account",
             {_SSE: "aws:kms", f"{_SSE}-aws-kms-key-id": d.holder.key_arn.replace(d.holder.account, FOREIGN_ACCOUNT)},
         ),
+        (
+            "double-encryption",
+            "encrypted twice",
+            {_SSE: "aws:kms:dsse", f"{_SSE}-aws-kms-key-id": d.holder.key_arn},
+        ),
         ("unnamed-key", "encrypted with the key that the account has for all", {_SSE: "aws:kms"}),
         ("own-key", "encrypted with a key that it brings", {f"{_SSE}-customer-algorithm": "AES256"}),
     ):
