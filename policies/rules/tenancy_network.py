@@ -21,8 +21,10 @@ def _judge(stack: Stack, facts: Facts) -> Iterator[Violation]:
     if facts.tenant is None or not TIERS[facts.tenant.tier].own_instance:
         return
     groups = list(stack.of_type(GROUP))
-    for extra in groups[1:]:
-        yield Violation(extra.urn, "a silo has one security group, and this is another")
+    if len(groups) > 1:
+        idle = [each for each in groups if not any(_is_in(one, each) for one in stack.of_type(*DATABASES))]
+        for extra in idle or groups[1:]:
+            yield Violation(extra.urn, "a silo has one security group, its database's, and this is another")
     for database in stack.of_type(*DATABASES):
         yield from _attached(database, groups)
     if facts.platform is None:
@@ -53,6 +55,12 @@ def _attached(database: Resource, groups: list[Resource]) -> Iterator[Violation]
             yield Violation(database.urn, f"the database is in the security group {each}, which is not this stack's")
     if not is_unknown(value) and not value:
         yield Violation(database.urn, "the database is in the VPC's default security group")
+
+
+def _is_in(database: Resource, group: Resource) -> bool:
+    value = database.get("vpcSecurityGroupIds")
+    known = set() if is_unknown(value) else {each for each in listed(value) if not is_unknown(each)}
+    return _id_of(group) in known or group.urn in database.depends_on.get("vpcSecurityGroupIds", frozenset())
 
 
 def _id_of(group: Resource) -> str | None:

@@ -12,6 +12,7 @@ import pytest
 from components.naming import Names
 from policies.configuration import Configuration, RuleSettings
 from policies.evaluate import Finding, Outcome, evaluate, judge_stack
+from policies.model import Stack
 from policies.rules import RULES, tenancy
 from policies.values import Unknown
 from tests.unit.components.recording import ACCOUNT, PLATFORM
@@ -231,6 +232,15 @@ def test_a_fault_is_found(rule_id: str, stack: str, fault: Fault, moment: Moment
     findings = found(rule_id, fault(component_stack(stack, moment)))
     assert {each.outcome for each in findings} == {Outcome.VIOLATED}
     assert all(each.blocks for each in findings)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_of_two_security_groups_the_one_without_the_database_is_named(moment: Moment) -> None:
+    judged = component_stack("silo", moment).having("aws:ec2/securityGroup:SecurityGroup", {})
+    turned = replace(judged, stack=Stack(tuple(reversed(judged.stack.resources))))
+    for each in (judged, turned):
+        (finding,) = found("tenancy-silo-network", each)
+        assert "added" in finding.urn
 
 
 def test_every_rule_has_a_fault() -> None:
