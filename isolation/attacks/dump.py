@@ -17,7 +17,7 @@ from isolation.witness import Holdings
 
 SECONDS = 60
 REFUSED = "refused"
-_DENIALS = ("permission denied", "row-level security", "no tenant entered", "tenant token", "no matching")
+_DENIALS = ("permission denied", "row-level security", "no tenant entered", "tenant token", "unsupported startup")
 #: libpq's names of what the SDK connects with
 _ENVIRONMENT = {
     "host": "PGHOST",
