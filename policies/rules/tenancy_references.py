@@ -17,6 +17,7 @@ from components.spec import PlatformOutputs, TenantSpec
 from policies.documents import Malformed, Statement, statements
 from policies.model import Facts, Resource, Rule, Severity, Stack, Violation
 from policies.references import saas_lens, soc2
+from policies.rules.tenancy_keys import KEYS
 from policies.values import CannotTell, is_unknown
 
 _HASH = f"[0-9a-f]{{{HASH_LENGTH}}}"
@@ -24,6 +25,7 @@ _AWS_NAME = re.compile(rf"(?<![a-z0-9-]){PREFIX}-[a-z][a-z0-9-]*-{_HASH}(?![a-z0
 _POSTGRES_NAME = re.compile(rf"(?<![a-z0-9_])t_[a-z][a-z0-9_]*_{_HASH}(?![a-z0-9])")
 _TENANT_VARIABLE = re.compile(r"\$\{aws:(?:PrincipalTag|RequestTag)/tenant_id\}", re.IGNORECASE)
 _TENANT_KEYS = re.compile(r"aws:(?:principaltag|requesttag|resourcetag)/tenant_id")
+_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9A-Za-z-]+")
 _DOCUMENTS = ("policy", "assumeRolePolicy", "keyPolicy", "accessPolicies")
 _TENANT_PROPERTIES = ("tenantId",)
 
@@ -71,14 +73,26 @@ def _judge(stack: Stack, facts: Facts) -> Iterator[Violation]:
     if facts.platform is None:
         raise CannotTell("what the platform shares")
     own = Own.of(facts.tenant, facts.platform)
+    keys = {facts.platform.platform_key_arn, *(_known_arns(stack))}
     for resource in stack.resources:
         for message in dict.fromkeys(_of_resource(resource, own, facts)):
             yield Violation(resource.urn, message)
         for name in _DOCUMENTS:
+            for arn in _keys_in(resource.get(name)):
+                if arn not in keys:
+                    yield Violation(resource.urn, f"{name} names the key {arn}, which is not this tenant's")
             # Without a source it is nothing of the program's: the cloud fills it in, and it is judged when it has.
             if is_unknown(resource.get(name)) and name in resource.depends_on:
                 message = f"whether {name} names another tenant is not known before the update"
                 yield Violation(resource.urn, message, undecided=True)
+
+
+def _known_arns(stack: Stack) -> Iterator[str]:
+    return (str(each.get("arn")) for each in stack.of_type(*KEYS) if isinstance(each.get("arn"), str))
+
+
+def _keys_in(value: object) -> Iterator[str]:
+    return (arn for _, text in _texts(value) for arn in dict.fromkeys(_KEY_ARN.findall(text)))
 
 
 def _of_resource(resource: Resource, own: Own, facts: Facts) -> Iterator[str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from components.spec import PlatformOutputs
 from components.tiers import TIERS, TierProperties
 from policies.model import Facts, Resource, Rule, Severity, Stack, Violation
 from policies.references import saas_lens, soc2
-from policies.values import is_present, is_unknown
+from policies.values import CannotTell, is_present, is_unknown, listed
 
 _POSTGRES = "tenantry-postgres:index:"
 _NO_THING = ("pulumi:", "tenantry:index:")  #: the stack itself, providers, components
 ROLE = f"{_POSTGRES}Role"
+SERVER = "pulumi:providers:tenantry-postgres"
+DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
 SECRET = "aws:secretsmanager/secret:Secret"  # noqa: S105 - a type
 
 
@@ -36,7 +39,7 @@ DEDICATED = (
             "aws:docdb/cluster:Cluster",
             f"{_POSTGRES}Database",
         ),
-        ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster"),
+        DATABASES,
     ),
     Dedicated(
         "schema",
@@ -104,6 +107,38 @@ def _logins(stack: Stack, facts: Facts) -> Iterator[Violation]:
             yield Violation(role.urn, "the login is the pool's, which all pool tenants share")
 
 
+def _servers(stack: Stack, facts: Facts) -> Iterator[Violation]:
+    """Where a tenant's schema and logins are made, and as which master: its own instance, or the one that is shared."""
+    if facts.tenant is None:
+        return
+    own = TIERS[facts.tenant.tier].own_instance
+    instances = list(stack.of_type(*DATABASES))
+    for server in stack.of_type(SERVER):
+        for name in ("host", "masterSecretArn"):
+            value = server.get(name)
+            if own:
+                if not any(_gives(instance, server, name, value) for instance in instances):
+                    yield Violation(server.urn, f"{name} is not of this stack's own instance")
+            elif facts.platform is None:
+                raise CannotTell("the shared instance")
+            elif is_unknown(value) or value != _of_shared(facts.platform, name):
+                yield Violation(server.urn, f"{name} is not of the instance that the tier shares")
+
+
+def _gives(instance: Resource, server: Resource, name: str, value: object) -> bool:
+    if is_unknown(value):
+        return instance.urn in server.depends_on.get(name, frozenset())
+    if name == "host":
+        address = instance.get("address")
+        return not is_unknown(address) and address == value
+    secrets = instance.get("masterUserSecrets")
+    return not is_unknown(secrets) and value in [each.get("secretArn") for each in listed(secrets)]
+
+
+def _of_shared(platform: PlatformOutputs, name: str) -> str:
+    return platform.shared_database.address if name == "host" else platform.shared_master_secret_arn
+
+
 def _secret_of(role: Resource, secrets: dict[str, Resource]) -> Resource | None:
     value = role.get("secretArn")
     if not is_unknown(value):
@@ -131,6 +166,14 @@ RULES: tuple[Rule, ...] = (
         severity=Severity.CRITICAL,
         remediation="Use the component of the tier (components.tenants), or change the tenant's plan",
         stack=_dedicated,
+        references=(*soc2("CC6.1"), *saas_lens("SaaS SEC 2")),
+    ),
+    Rule(
+        id="tenancy-server",
+        title="A tenant's schema and logins are on its own instance, or on the one that its tier shares",
+        severity=Severity.CRITICAL,
+        remediation="Give the postgres.Provider the address and master secret of the tier's instance",
+        stack=_servers,
         references=(*soc2("CC6.1"), *saas_lens("SaaS SEC 2")),
     ),
     Rule(
