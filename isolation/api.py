@@ -33,6 +33,7 @@ def probes(attacker: Subject, victim: Subject) -> Iterator[Probe]:
         "asks it for itself there",
         nested(attacker.id),
         is_ok,
+        fast=True,
     )
 
     def own() -> Answer:

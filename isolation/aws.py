@@ -34,7 +34,11 @@ def _probe(
     own_tried: str,
     own: Callable[[], Answer],
 ) -> Probe:
-    return Probe(name, layer, tried, REFUSED, attack, is_denied, own_tried, own, is_ok)
+    return Probe(name, layer, tried, REFUSED, attack, is_denied, own_tried, own, is_ok, fast=name in _FAST)
+
+
+#: what each tier's documents are most of all for
+_FAST = ("get-object", "put-object", "decrypt-object", "assume-role", "own-tag-on-anothers-role", "read-login-secret")
 
 
 def file_probes(attacker: CloudSubject, victim: CloudSubject) -> Iterator[Probe]:

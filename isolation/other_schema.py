@@ -26,7 +26,8 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
     def probe(
         name: str, tried: str, attack: Callable[[], Answer], own_tried: str, own_ask: Callable[[], Answer]
     ) -> Probe:
-        return Probe(name, Layer.DATABASE, tried, DENIED, attack, is_denied, own_tried, own_ask, is_ok)
+        fast = name == "read-schema"
+        return Probe(name, Layer.DATABASE, tried, DENIED, attack, is_denied, own_tried, own_ask, is_ok, fast=fast)
 
     if foreign and mine:
         yield probe(

@@ -33,7 +33,7 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
             return _rows_of(session, mine, attacker.id)
 
     def denied(name: str, tried: str, attack: Callable[[], Answer], own: Callable[[], Answer], own_tried: str) -> Probe:
-        return Probe(name, Layer.DATABASE, tried, DENIED, attack, is_denied, own_tried, own, is_ok)
+        return Probe(name, Layer.DATABASE, tried, DENIED, attack, is_denied, own_tried, own, is_ok, fast=True)
 
     reads_own = f"reads its own rows in {names(mine)}"
 
@@ -102,6 +102,7 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
         reads_own,
         read_own,
         is_ok,
+        fast=True,
     )
     yield _unprotected(attacker, own)
     yield Probe(
