@@ -26,6 +26,7 @@ from isolation.state.inspection import between, placement
 from isolation.state.inspection import probes as state_of
 from isolation.state.reader import State
 from isolation.subject import Subject
+from isolation.walls import endpoints
 from isolation.walls.probes import probes as walls
 from isolation.witness import Holdings, holdings
 from tenantry import Tenantry
@@ -142,9 +143,11 @@ class Run:
             probe = placement(tenant, beside, self._installation.platform(tenant))
             yield from self._tried([(Layer.IAM, partial(_one, probe))], tenant.tenant_id, tenant.tenant_id)
         for holder in self._held(tenants):
+            documents = Documents(holder, holder.members[0].tenant_id, self._cloud)
             families: list[Family] = [
                 (Layer.FILES, partial(state_of, self._state, holder)),
-                (Layer.FILES, partial(walls, Documents(holder, holder.members[0].tenant_id, self._cloud))),
+                (Layer.FILES, partial(walls, documents)),
+                (Layer.NETWORK, partial(endpoints.probes, self._state, documents)),
             ]
             yield from self._tried(families, holder.members[0].tenant_id, holder.name)
 

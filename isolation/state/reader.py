@@ -117,6 +117,10 @@ class State:
         """The last usable address of the network's range, which is nobody's in particular."""
         return self._once("vpc", f"{region}/{vpc}", lambda: self._address(vpc, region))
 
+    def endpoints(self, vpc: str, region: str) -> dict[str, str]:
+        """The policy of each VPC endpoint that has one, by the service's name."""
+        return self._once("endpoints", f"{region}/{vpc}", lambda: self._endpoints(vpc, region))
+
     def parameter(self, group: str, name: str, region: str) -> str | None:
         """The value of a parameter of an RDS parameter group that somebody set."""
         found = self._once("parameters", f"{region}/{group}", lambda: self._parameters(group, region))
@@ -219,6 +223,15 @@ class State:
     def _address(self, vpc: str, region: str) -> str:
         (about,) = self._aws.client("ec2", region_name=region).describe_vpcs(VpcIds=[vpc])["Vpcs"]
         return str(ipaddress.ip_network(about["CidrBlock"])[-2])
+
+    def _endpoints(self, vpc: str, region: str) -> dict[str, str]:
+        pages = self._aws.client("ec2", region_name=region).get_paginator("describe_vpc_endpoints")
+        return {
+            str(each["ServiceName"]).rsplit(".", 1)[-1]: str(each["PolicyDocument"])
+            for page in pages.paginate(Filters=[{"Name": "vpc-id", "Values": [vpc]}])
+            for each in page["VpcEndpoints"]
+            if each.get("PolicyDocument") and each.get("State") != "deleted"
+        }
 
     def _parameters(self, group: str, region: str) -> dict[str, str]:
         pages = self._aws.client("rds", region_name=region).get_paginator("describe_db_parameters")

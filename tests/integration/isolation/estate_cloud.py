@@ -10,6 +10,7 @@ from components.documents import to_json
 from components.identity import boundary_policy, data_policy, trust_policy
 from components.keys import KeyUse, key_policy
 from components.naming import IAM_PATH, Names
+from components.network import endpoint_policy
 from components.storage import bucket_policy
 from tests.integration.providers.postgres.conftest import REGION
 
@@ -49,6 +50,11 @@ def make_network(aws: Any, names: Names) -> Network:
     rds.create_db_subnet_group(
         DBSubnetGroupName=names.subnet_group, DBSubnetGroupDescription="private", SubnetIds=list(ids)
     )
+    for service, kind in (("s3", "Gateway"), ("kms", "Interface"), ("secretsmanager", "Interface")):
+        policy = to_json(endpoint_policy(ACCOUNT, service), limit=20480, what="endpoint")
+        ec2.create_vpc_endpoint(
+            VpcId=vpc, ServiceName=f"com.amazonaws.{REGION}.{service}", VpcEndpointType=kind, PolicyDocument=policy
+        )
     family = "postgres18"
     group = names.parameter_group(family)
     rds.create_db_parameter_group(DBParameterGroupName=group, DBParameterGroupFamily=family, Description="TLS only")

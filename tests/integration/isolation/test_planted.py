@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -587,6 +588,20 @@ def test_another_tenants_database_that_reaches_ours_is_found(estate: Estate, sdk
     group = found["VpcSecurityGroups"][0]["VpcSecurityGroupId"]
     with ingress(from_group(group))(estate):
         assert prove(estate, sdk, "hooli", "stark", fast=False) == {"firewall", "reach-from-anothers-database"}
+
+
+def test_an_endpoint_that_lets_foreign_credentials_through_is_found(estate: Estate, sdk: Tenantry) -> None:
+    ec2 = estate.aws.client("ec2")
+    vpc = estate.installation_known().platforms[0].vpc_id
+    open_to_all = json.dumps({"Version": "2012-10-17", "Statement": [ANYBODY]})
+    service = f"com.amazonaws.{estate.aws.region_name}.logs"
+    made = ec2.create_vpc_endpoint(
+        VpcId=vpc, ServiceName=service, VpcEndpointType="Interface", PolicyDocument=open_to_all
+    )
+    try:
+        assert prove(estate, sdk, "hooli", fast=False) == {"endpoint-foreign"}
+    finally:
+        ec2.delete_vpc_endpoints(VpcEndpointIds=[made["VpcEndpoint"]["VpcEndpointId"]])
 
 
 def test_what_a_tier_promises_as_its_own_is_compared(estate: Estate, sdk: Tenantry) -> None:
