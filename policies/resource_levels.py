@@ -2,6 +2,8 @@
 
 A selection from the Service Authorization Reference, of services that stacks around tenants use; the rule's parameter
 ``actions`` adds to it. https://docs.aws.amazon.com/service-authorization/latest/reference/
+
+``ec2:Describe*`` is the exception: a few of its actions know resources, and all of them only read what an account has.
 """
 
 WITHOUT_RESOURCE = (
@@ -28,8 +30,10 @@ WITHOUT_RESOURCE = (
     "s3:ListAllMyBuckets",
     "secretsmanager:GetRandomPassword",
     "secretsmanager:ListSecrets",
-    "servicequotas:Get*",
-    "servicequotas:List*",
+    "servicequotas:GetAWSDefaultServiceQuota",
+    "servicequotas:ListAWSDefaultServiceQuotas",
+    "servicequotas:ListServiceQuotas",
+    "servicequotas:ListServices",
     "sns:ListTopics",
     "sqs:ListQueues",
     "ssm:DescribeParameters",
