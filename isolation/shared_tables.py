@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg import sql
 
-from isolation import connections
+from isolation import connections, shared_writes
 from isolation.attempts import Answer, Layer, Probe, answered, is_ok, is_one_of
 from isolation.subject import Subject
 from isolation.tables import Relation, Session, above_row_security, each_table, has_rows, names
@@ -116,7 +116,7 @@ def probes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) 
         lambda: _entered(attacker),
         is_ok,
     )
-    yield from _writes(attacker, victim, own, theirs)
+    yield from shared_writes.probes(attacker, victim, own, theirs)
     yield from _roles(attacker, own, read_own, reads_own)
 
 
@@ -174,92 +174,6 @@ def _entered(attacker: Subject) -> Answer:
     with attacker.session() as session:
         row = session.execute("SELECT tenantry.current_tenant()").fetchone()
     return Answer("ok" if row == (attacker.id,) else "another tenant", f"is {row[0] if row else 'nobody'}")
-
-
-def _writes(attacker: Subject, victim: Subject, own: Holdings, theirs: Holdings) -> Iterator[Probe]:
-    insertable = [each for each in own.relations if each.is_table and each.by_tenant and each.insertable]
-    movable = [each for each in own.with_rows if each.is_table and each.updatable]
-    stealable = [each for each in theirs.with_rows if each.is_table and each.deletable]
-    deletable = [each for each in own.with_rows if each.is_table and each.deletable]
-
-    def insert(tenant_id: str) -> Callable[[], Answer]:
-        # only tenant_id is given: row-level security is asked before a table's constraints are
-        def ask() -> Answer:
-            with attacker.session() as session:
-                statement = sql.SQL("INSERT INTO {} (tenant_id) VALUES (%s)")
-                return each_table(
-                    session,
-                    insertable,
-                    lambda table: _count(session, statement, table, tenant_id),
-                    past_security if tenant_id == attacker.id else is_denied,
-                )
-
-        return ask
-
-    if insertable:
-        yield Probe(
-            "insert-for-another",
-            Layer.DATABASE,
-            f"inserts a row with tenant_id {victim.id} into {names(insertable)}",
-            DENIED,
-            insert(victim.id),
-            is_denied,
-            f"inserts rows with its own tenant_id into {names(insertable)}: row-level security lets them through, the"
-            " tables' constraints may not",
-            insert(attacker.id),
-            past_security,
-        )
-    if movable:
-        move = sql.SQL("UPDATE {0} SET tenant_id = %s WHERE ctid = (SELECT ctid FROM {0} LIMIT 1)")
-
-        def update(tenant_id: str) -> Callable[[], Answer]:
-            def ask() -> Answer:
-                with attacker.session() as session:
-                    expected = is_ok if tenant_id == attacker.id else is_denied
-                    return each_table(session, movable, lambda table: _count(session, move, table, tenant_id), expected)
-
-            return ask
-
-        yield Probe(
-            "give-a-row-away",
-            Layer.DATABASE,
-            f"changes tenant_id of a row of its own to {victim.id} in {names(movable)}",
-            DENIED,
-            update(victim.id),
-            is_denied,
-            f"sets tenant_id of a row to itself in {names(movable)}",
-            update(attacker.id),
-            is_ok,
-        )
-    if stealable and deletable:
-        remove = sql.SQL("DELETE FROM {0} WHERE ctid = (SELECT ctid FROM {0} WHERE tenant_id = %s LIMIT 1)")
-
-        def delete(tenant_id: str, tables: list[Relation]) -> Callable[[], Answer]:
-            def ask() -> Answer:
-                with attacker.session() as session:
-                    expected = is_ok if tenant_id == attacker.id else is_one_of("no rows")
-                    return each_table(
-                        session, tables, lambda table: _count(session, remove, table, tenant_id), expected
-                    )
-
-            return ask
-
-        yield Probe(
-            "delete-anothers",
-            Layer.DATABASE,
-            f"deletes a row of {victim.id} from {names(stealable)}",
-            "no rows",
-            delete(victim.id, stealable),
-            is_one_of("no rows"),
-            f"deletes a row of its own from {names(deletable)} (and rolls back)",
-            delete(attacker.id, deletable),
-            is_ok,
-        )
-
-
-def past_security(answer: Answer) -> bool:
-    """Whether a row got past row-level security: stored, or refused by a constraint of its table (class 23)."""
-    return is_ok(answer) or answer.code.startswith("23")
 
 
 def _roles(attacker: Subject, own: Holdings, read_own: Callable[[], Answer], reads_own: str) -> Iterator[Probe]:
@@ -324,8 +238,3 @@ def _read_others(session: Session, table: Relation, attacker: str) -> Answer:
 def _rows_of(session: TenantSession, tables: Iterable[Relation], tenant_id: str) -> Answer:
     found = [each.name for each in tables if has_rows(session, each, tenant_id)]
     return Answer("ok" if found else "no rows", f"reads its own rows in {', '.join(found)}" if found else "of its own")
-
-
-def _count(session: TenantSession, statement: sql.SQL, table: Relation, tenant_id: str) -> Answer:
-    changed = session.execute(statement.format(table.identifier), (tenant_id,)).rowcount
-    return Answer("ok", f"{changed} row") if changed else Answer("no rows", f"in {table.name}")

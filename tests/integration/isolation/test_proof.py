@@ -99,6 +99,11 @@ AWS_ATTACKS = {
     "decrypt-object",
     "use-key-directly",
 }
+AWS_ATTACKS |= {"chain-role", "chain-role-untransitive", "chain-role-untagged"} | {
+    f"every-{service}-action-{whose}"
+    for service in ("s3", "kms", "secretsmanager", "sts", "iam")
+    for whose in ("own", "others", "untagged")
+}
 API_ATTACKS = {"conflicting-tenant", "no-token", "wrong-token", "chosen-placement"}
 
 
@@ -549,7 +554,8 @@ def test_a_secret_that_a_tenant_may_read_is_noticed(estate: Estate, sdk: Tenantr
     }
     client.put_resource_policy(SecretId=arn, ResourcePolicy=json.dumps(all_of(readable)))
     try:
-        assert failures(against(estate, sdk, "acme", "hooli")) == {"read-login-secret"}
+        found = failures(against(estate, sdk, "acme", "hooli"))
+        assert found == {"read-login-secret", "every-secretsmanager-action-others"}
     finally:
         client.delete_resource_policy(SecretId=arn)
 
