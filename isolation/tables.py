@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,10 @@ def has_rows(session: Session, relation: Relation, tenant_id: str) -> bool:
     return found is not None and bool(found[0])
 
 
+class _Undone(Exception):
+    """Rolls a savepoint back."""
+
+
 def each_table(
     session: Session,
     tables: Iterable[Relation],
@@ -108,14 +113,17 @@ def each_table(
 ) -> Answer:
     """One answer for all ``tables``: of the first that doesn't answer as ``expected``, else of the first.
 
-    Each is asked in a savepoint of its own, so that a refusal doesn't end the session.
+    Each is asked in a savepoint of its own, so that a refusal doesn't end the session and no table's answer depends on
+    what was done to another: a deletion cascades.
     """
     first: Answer | None = None
     for table in tables:
 
         def guarded(table: Relation = table) -> Answer:
-            with session.transaction():
-                return ask(table)
+            with contextlib.suppress(_Undone), session.transaction():
+                answer = ask(table)
+                raise _Undone
+            return answer
 
         answer = answered(guarded)
         if not expected(answer):
