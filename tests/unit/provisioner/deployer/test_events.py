@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from provisioner.deployer.events import EventLog, plain, redacted
-from provisioner.urns import split_urn
 from provisioner.deployer.types import Happening, StepEvent
+from provisioner.urns import split_urn
 
 BUCKET = "urn:pulumi:acme::tenantry::tenantry:index:Bucket$aws:s3/bucket:Bucket::files"
 STACK = "urn:pulumi:acme::tenantry::pulumi:pulumi:Stack::tenantry-acme"
