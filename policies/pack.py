@@ -23,7 +23,7 @@ from policies.configuration import Configuration
 from policies.configuration_file import rule_settings, schema_of
 from policies.evaluate import Finding, Outcome, judge_resource, judge_stack
 from policies.model import Level, Resource, Rule, Scope, Stack
-from policies.pack_stack import facts
+from policies.pack_stack import facts, inputs
 from policies.values import Unknown
 
 _LEVELS = {
@@ -77,7 +77,7 @@ def _resource(shown: PolicyResource) -> Resource:
         shown.urn,
         shown.resource_type,
         shown.name,
-        plain(shown.props),
+        {**plain(inputs(shown.urn)), **plain(shown.props)},
         parent=shown.parent.urn if shown.parent is not None else "",
         protect=bool(shown.opts.protect),
         depends_on={

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from components.spec import PlatformOutputs
 from components.tiers import TIERS, TierProperties
-from policies.model import Facts, Resource, Rule, Severity, Stack, Violation
+from policies.model import Facts, Resource, Rule, Severity, Stack, Violation, each_resource
 from policies.references import saas_lens, soc2
 from policies.values import CannotTell, is_present, is_unknown, listed
 
@@ -84,27 +84,28 @@ def _dedicated(stack: Stack, facts: Facts) -> Iterator[Violation]:
             yield Violation("", f"tier {tier} promises a {each.what} of its own, and the stack has none")
 
 
-def _logins(stack: Stack, facts: Facts) -> Iterator[Violation]:
+def _login(role: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
     """In any stack of ours: each login has a secret, which is of this stack and no other login's."""
-    if facts.spec is None:
+    if facts.spec is None or not role.get("login"):
         return
-    used: dict[object, Resource] = {}
+    if not is_present(role.properties, "secretArn"):
+        yield "the login has no secret in Secrets Manager"
+        return
     secrets = {each.urn: each for each in stack.of_type(SECRET)}
-    for role in stack.of_type(ROLE):
-        if not role.get("login"):
-            continue
-        if not is_present(role.properties, "secretArn"):
-            yield Violation(role.urn, "the login has no secret in Secrets Manager")
-            continue
-        found = _secret_of(role, secrets)
-        if found is None:
-            yield Violation(role.urn, "the login's secret is not this stack's: the credentials are somebody else's too")
-        elif found.urn in used:
-            yield Violation(role.urn, f"the login shares its secret with {used[found.urn].name}")
-        else:
-            used[found.urn] = role
-        if facts.tenant is not None and facts.platform is not None and role.get("name") == facts.platform.pool_login:
-            yield Violation(role.urn, "the login is the pool's, which all pool tenants share")
+    found = _secret_of(role, secrets)
+    if found is None:
+        yield "the login's secret is not this stack's: the credentials are somebody else's too"
+    else:
+        # In a preview and to the policy pack, resources come in different orders: each of them is named.
+        others = sorted(
+            each.name
+            for each in stack.of_type(ROLE)
+            if each.urn != role.urn and is_present(each.properties, "secretArn") and _secret_of(each, secrets) is found
+        )
+        if others:
+            yield f"the login shares its secret with {', '.join(others)}"
+    if facts.tenant is not None and facts.platform is not None and role.get("name") == facts.platform.pool_login:
+        yield "the login is the pool's, which all pool tenants share"
 
 
 def _servers(stack: Stack, facts: Facts) -> Iterator[Violation]:
@@ -181,7 +182,7 @@ RULES: tuple[Rule, ...] = (
         title="Every database login has a secret of its own, in the stack of who uses it",
         severity=Severity.CRITICAL,
         remediation="Give the login a StoredSecret of this stack that no other login has",
-        stack=_logins,
+        stack=each_resource((ROLE,), _login),
         references=(*soc2("CC6.1", "CC6.3"), *saas_lens("SaaS SEC 1")),
     ),
 )

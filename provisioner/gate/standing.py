@@ -37,11 +37,14 @@ def stacks_of(deployment: Mapping[str, Any]) -> tuple[Stack, Stack]:
 
 
 def stacks_of_resources(resources: Iterable[Mapping[str, Any]]) -> tuple[Stack, Stack]:
-    """As ``stacks_of``, for resources in the form of a checkpoint's."""
+    """As ``stacks_of``, for resources in the form of a checkpoint's.
+
+    In a preview a provider that can't be configured yet gives its resources no outputs: their inputs stand for them.
+    """
     kept = [each for each in resources if not each.get("delete")]
     return (
         Stack(tuple(_resource(each, each.get("inputs") or {}) for each in kept)),
-        Stack(tuple(_resource(each, each.get("outputs") or {}) for each in kept)),
+        Stack(tuple(_resource(each, {**(each.get("inputs") or {}), **(each.get("outputs") or {})}) for each in kept)),
     )
 
 
