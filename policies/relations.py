@@ -50,15 +50,9 @@ def environment_of(resource: Resource, facts: Facts) -> str | None:
 
 
 def is_copy(properties: Any) -> bool:
-    """A replica, whose data, key, backups and login are its source's."""
-    return any(
-        is_present(properties, name)
-        for name in ("replicateSourceDb", "replicationSourceIdentifier", "globalClusterIdentifier")
-    )
-
-
-def in_cluster(properties: Any) -> bool:
-    return is_present(properties, "clusterIdentifier")
+    """A replica, whose data, key, backups and login are its source's. A global cluster's members are none: each has
+    its own key and backups, and ``globalClusterIdentifier`` stands on the primary as well."""
+    return any(is_present(properties, name) for name in ("replicateSourceDb", "replicationSourceIdentifier"))
 
 
 def names_managed_key(properties: Any, name: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import saas_lens, soc2
-from policies.relations import DATABASES, in_cluster, is_copy
+from policies.relations import DATABASES, is_copy
 from policies.values import SECRET, is_present, is_unknown
 
 _PASSWORDS = ("password", "passwordWo", "masterPassword", "masterPasswordWo")
@@ -24,7 +24,8 @@ _LOGINS = {
 
 def _master(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    if is_copy(properties) or in_cluster(properties):
+    # RDS can't manage the password of a global cluster.
+    if is_copy(properties) or is_present(properties, "globalClusterIdentifier"):
         return
     if any(is_present(properties, each) for each in _PASSWORDS):
         yield "the master's password is part of the stack instead of being managed by RDS"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, saas_lens, soc2
-from policies.relations import BUCKETS, DATABASES, in_cluster, is_copy, names_managed_key, parts_of
+from policies.relations import BUCKETS, DATABASES, is_copy, names_managed_key, parts_of
 from policies.values import Properties, is_present, listed
 
 _SSE = (
@@ -28,7 +28,7 @@ def _key_missing(properties: Properties, name: str, what: str) -> Iterator[str]:
 
 def _database(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    if is_copy(properties) or in_cluster(properties):
+    if is_copy(properties):
         return
     if not properties.get("storageEncrypted"):
         yield "the database is not encrypted"

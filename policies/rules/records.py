@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from policies.model import Facts, Parameter, Resource, Rule, Severity
 from policies.references import saas_lens, soc2
-from policies.relations import in_cluster
 
 
 def _retention(resource: Resource, facts: Facts) -> Iterator[str]:
@@ -18,7 +17,7 @@ def _retention(resource: Resource, facts: Facts) -> Iterator[str]:
 
 
 def _exports(resource: Resource, facts: Facts) -> Iterator[str]:
-    if not in_cluster(resource.properties) and not resource.properties.get("enabledCloudwatchLogsExports"):
+    if not resource.properties.get("enabledCloudwatchLogsExports"):
         yield "the database's log stays on the instance (enabledCloudwatchLogsExports)"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, saas_lens, soc2
-from policies.relations import BUCKETS, DATABASES, environment_of, in_cluster, is_copy, parts_of
+from policies.relations import BUCKETS, DATABASES, environment_of, is_copy, parts_of
 from policies.values import CannotTell, is_present, is_unknown
 
 _VERSIONING = (
@@ -22,7 +22,7 @@ _STATEFUL = frozenset(
 
 def _backup(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    if is_copy(properties) or in_cluster(properties):
+    if is_copy(properties):
         return
     if resource.type == "aws:dynamodb/table:Table":
         if not (properties.get("pointInTimeRecovery") or {}).get("enabled"):
@@ -38,7 +38,7 @@ def _backup(resource: Resource, facts: Facts) -> Iterator[str]:
 
 def _deletion_protection(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    if not facts.protects or is_copy(properties) or in_cluster(properties):
+    if not facts.protects or is_copy(properties):
         return
     name = "deletionProtectionEnabled" if resource.type == "aws:dynamodb/table:Table" else "deletionProtection"
     if not properties.get(name):
@@ -52,7 +52,7 @@ def _protect(resource: Resource, facts: Facts) -> Iterator[str]:
 
 def _final_snapshot(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    if is_copy(properties) or in_cluster(properties):
+    if is_copy(properties):
         return
     if facts.tenant is not None and not facts.tenant.final_snapshot and not facts.protects:
         return  # an offboarding that was authorised to leave nothing
@@ -76,7 +76,7 @@ def _recoverable(resource: Resource, facts: Facts) -> Iterator[str]:
 
 def _multi_az(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
-    if is_copy(properties) or in_cluster(properties) or str(properties.get("engine")).startswith("aurora"):
+    if is_copy(properties) or str(properties.get("engine")).startswith("aurora"):
         return
     if environment_of(resource, facts) not in facts.parameters["environments"]:
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, Violation
 from policies.references import cis, saas_lens, soc2
-from policies.relations import BUCKETS, in_cluster
+from policies.relations import BUCKETS
 from policies.values import CannotTell, is_unknown, listed
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
@@ -27,8 +27,6 @@ def _judge(stack: Stack, facts: Facts) -> Iterator[Violation]:
     alarms = [each for each in stack.of_type(ALARM) if _tells_somebody(each)]
     for type_, namespace, dimension, name in _DATABASES:
         for database in stack.of_type(type_):
-            if in_cluster(database.properties):
-                continue
             told = {each.get("metricName") for each in _of(alarms, namespace, dimension, database, name)}
             missing = [metric for metric in facts.parameters["database_metrics"] if metric not in told]
             if missing:

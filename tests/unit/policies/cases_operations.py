@@ -147,7 +147,6 @@ RESILIENCE = [
             {},
             {**PRODUCTION, "multiAz": True},
             {"tags": {"environment": "staging"}},
-            {"clusterIdentifier": "c"},
         ),
         breaks=(
             *one(INSTANCE, PRODUCTION, {**PRODUCTION, "multiAz": False}),
