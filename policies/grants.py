@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from policies.documents import Condition, Statement
+from policies.networks import is_wide, network
 
 TENANT_VARIABLE = "${aws:PrincipalTag/tenant_id}"
 #: Keys whose value, once fixed, says who calls or for whose resource: AWS's definition of a policy that is not public.
@@ -25,13 +26,18 @@ _CALLER_KEYS = frozenset(
         "aws:sourceip",
         "aws:sourcevpc",
         "aws:sourcevpce",
-        "aws:vpcsourceip",
         "aws:userid",
         "kms:calleraccount",
         "s3:dataaccesspointaccount",
         "s3:dataaccesspointarn",
     }
 )
+
+_SOURCE_IP = "aws:sourceip"
+_WIDE_IPV4, _WIDE_IPV6 = 16, 32  #: a public range with a shorter prefix is as good as the internet
+_EQUALITIES = ("stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike")
+#: Variables that have one value in a policy of a resource: its owner's.
+_OWN_VARIABLES = re.compile(r"\$\{aws:Resource(?:Account|OrgID|OrgPaths)\}", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -69,6 +75,19 @@ _KINDS = frozenset(
         "secret", "security-group", "stream", "table", "user", "volume",
     }
 )  # fmt: skip
+#: Names that nobody has given, as services write them: a pattern that meets one leaves open which resource it is.
+_NOBODYS = "q0vz7w"
+_NOBODYS_NAMES = {
+    "dynamodb": (f"table/{_NOBODYS}", f"table/{_NOBODYS}/index/{_NOBODYS}"),
+    "iam": (f"role/{_NOBODYS}", f"user/{_NOBODYS}", f"policy/{_NOBODYS}"),
+    "kinesis": (f"stream/{_NOBODYS}",),
+    "kms": ("key/00f0b3a9-7c1d-4e52-9f68-b2a4d6c8e0f1", f"alias/{_NOBODYS}"),
+    "lambda": (f"function:{_NOBODYS}",),
+    "logs": (f"log-group:{_NOBODYS}", f"log-group:{_NOBODYS}:log-stream:{_NOBODYS}"),
+    "rds": (f"db:{_NOBODYS}", f"cluster:{_NOBODYS}"),
+    "secretsmanager": (f"secret:{_NOBODYS}-q0Vz7w",),
+    "ssm": (f"parameter/{_NOBODYS}",),
+}
 
 
 def any_resource(arn: str) -> bool:
@@ -80,7 +99,10 @@ def any_resource(arn: str) -> bool:
     if len(parts) < 6:
         return arn.endswith("*")
     first, _, rest = parts[5].replace(":", "/").partition("/")
-    return is_any(first) or (first in _KINDS and is_any(rest.replace("/", "")))
+    if is_any(first) or (first in _KINDS and is_any(rest.replace("/", ""))):
+        return True
+    names = (name for service, names in _NOBODYS_NAMES.items() if matches(parts[2], service) for name in names)
+    return any(matches(parts[5], name) for name in names)
 
 
 def everybody(statement: Statement) -> bool:
@@ -93,22 +115,41 @@ def everybody(statement: Statement) -> bool:
 
 def fixes_caller(condition: Condition) -> bool:
     """Whether only callers, networks or resources that the condition names are let through."""
+    operators = ("ipaddress",) if condition.key == _SOURCE_IP else _EQUALITIES
     return (
         condition.key in _CALLER_KEYS
+        and condition.operator in operators
         and condition.requires
         and bool(condition.values)
-        and not any(_open_value(condition.key, each) for each in condition.values)
+        and not any(leaves_open(condition.key, each) for each in condition.values)
     )
 
 
-def _open_value(key: str, value: str) -> bool:
-    if key in ("aws:sourceip", "aws:vpcsourceip"):
-        return value in ("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1")
-    # Arn patterns whose account is open are open to all accounts.
-    parts = value.split(":", 5)
-    if key in ("aws:principalarn", "aws:sourcearn") and len(parts) == 6 and parts[2] != "s3":
-        return is_any(parts[4])
-    return not value.strip("*?")
+def leaves_open(key: str, value: str) -> bool:
+    """Whether a value of one of the keys that say who calls lets in callers whom nobody has chosen.
+
+    As in AWS's definition of "public", a value is fixed if that part of it which names an account, organization,
+    bucket or network holds no wildcard and no policy variable: whoever has an account can meet a pattern.
+    """
+    if key == _SOURCE_IP:
+        try:
+            return is_wide(network(value), ipv4=_WIDE_IPV4, ipv6=_WIDE_IPV6)
+        except ValueError:
+            return True
+    decisive = _decisive(key, value)
+    return not decisive or any(mark in _OWN_VARIABLES.sub("own", decisive) for mark in ("*", "?", "${"))
+
+
+def _decisive(key: str, value: str) -> str:
+    """The part of a value that says whose it is."""
+    if key in ("aws:principalarn", "aws:sourcearn", "s3:dataaccesspointarn"):
+        parts = value.split(":", 5)
+        if len(parts) < 6:
+            return value
+        return parts[4] or parts[5].split("/", 1)[0]  # a bucket's ARN has no account
+    if key.endswith("orgpaths"):
+        return value.split("/", 1)[0]
+    return value.split(":", 1)[0] if key == "aws:userid" else value
 
 
 def narrowed(statement: Statement) -> bool:
@@ -117,7 +158,9 @@ def narrowed(statement: Statement) -> bool:
 
 def public(statement: Statement) -> bool:
     """Whether the statement allows something to the whole world."""
-    return statement.allows and everybody(statement) and not narrowed(statement)
+    named = [name for names in (statement.principals or {}).values() for name in names]
+    open_names = any(is_any(each) or (":" in each and leaves_open("aws:principalarn", each)) for each in named)
+    return statement.allows and (everybody(statement) or open_names) and not narrowed(statement)
 
 
 def pins_tag(conditions: Iterable[Condition], key: str, value: str) -> bool:

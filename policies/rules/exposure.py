@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from policies.documents import Malformed, statements
-from policies.grants import public
+from policies.grants import leaves_open, public
 from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, saas_lens, soc2
 from policies.relations import BUCKETS, parts_of
-from policies.values import is_present
+from policies.values import Properties, is_present, is_unknown
 
 _BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 _BLOCK_TYPE = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
@@ -90,9 +90,21 @@ def _resource_policy(resource: Resource, facts: Facts) -> Iterator[str]:
 
 def _function_permission(resource: Resource) -> Iterator[str]:
     properties = resource.properties
-    narrowing = ("sourceAccount", "sourceArn", "principalOrgId")
-    if properties.get("principal") == "*" and not any(is_present(properties, each) for each in narrowing):
+    if properties.get("principal") == "*" and not any(_names_caller(properties, each) for each in _NARROWING):
         yield "it lets everybody invoke the function"
+
+
+#: Property of a function's permission: the condition that AWS makes of it.
+_NARROWING = {
+    "sourceAccount": "aws:sourceaccount",
+    "sourceArn": "aws:sourcearn",
+    "principalOrgId": "aws:principalorgid",
+}
+
+
+def _names_caller(properties: Properties, name: str) -> bool:
+    value = properties.get(name)
+    return is_present(properties, name) and (is_unknown(value) or not leaves_open(_NARROWING[name], str(value)))
 
 
 def _function_url(resource: Resource, facts: Facts) -> Iterator[str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from policies.documents import Condition, Malformed, Statement, statements
-from policies.grants import TENANT_VARIABLE, covers_action, everybody, is_any, pins_tag
+from policies.grants import TENANT_VARIABLE, covers_action, everybody, matches, pins_tag
 from policies.identities import POLICIES, of_each_statement
 from policies.model import Facts, Parameter, Resource, Rule, Severity
 from policies.references import saas_lens, soc2
@@ -67,7 +67,7 @@ def _scope(statement: Statement, resource: Resource, facts: Facts) -> Iterator[s
     if tenant is None or not statement.allows:
         return
     services = facts.parameters["services"]
-    about = [each for each in statement.actions if is_any(each) or each.split(":")[0].lower() in services]
+    about = [each for each in statement.actions if any(matches(each.split(":")[0], known) for known in services)]
     if not about and not statement.not_actions:
         return
     if _names_tenant(statement, tenant):
@@ -81,11 +81,22 @@ def _scope(statement: Statement, resource: Resource, facts: Facts) -> Iterator[s
 def _names_tenant(statement: Statement, tenant: str) -> bool:
     """In every resource, or in a condition that only this tenant's sessions or resources meet."""
     own = tenant != PLATFORM
-    if statement.resources and all(_VARIABLE.search(each) for each in statement.resources):
+    if statement.resources and all(map(_divides, statement.resources)):
         return True
     if own and statement.resources and all(_is_own(each, tenant) for each in statement.resources):
         return True
     return any(_limits(each, statement, tenant, own) for each in statement.conditions)
+
+
+def _divides(text: str) -> bool:
+    """Whether the tenant's variable stands in ``text`` as a whole name, in at least one place: of ``${...}*`` and
+    ``${...}-*`` tenant ``acme`` gets what is ``acme-labs``'s, of ``*${...}`` what is ``big-acme``'s."""
+    return any(
+        not set(re.split("[/:]", text[: found.start()])[-1]) & {"*", "?"}
+        and not text[found.end() :].startswith("?")
+        and "*" not in re.split("[/:]", text[found.end() :])[0]
+        for found in _VARIABLE.finditer(text)
+    )
 
 
 def _is_own(arn: str, tenant: str) -> bool:
@@ -98,9 +109,9 @@ def _limits(condition: Condition, statement: Statement, tenant: str, own: bool) 
         return False
     if condition.key == _PRINCIPAL_TAG.lower():
         return own and set(condition.values) == {tenant}
-    with_tenant = [bool(_VARIABLE.search(each)) or (own and each == tenant) for each in condition.values]
+    with_tenant = [_divides(each) or (own and each == tenant) for each in condition.values]
     if condition.key.endswith(":resourcetag/tenant_id"):
-        return all(with_tenant)
+        return all(_VARIABLE.fullmatch(each) or (own and each == tenant) for each in condition.values)
     if condition.key.startswith("kms:encryptioncontext:"):
         # With a bucket key S3's context is the bucket, whoever's object it is: S3 itself is then what divides.
         through_s3 = any("s3." in value for each in statement.condition("kms:ViaService") for value in each.values)
@@ -109,7 +120,8 @@ def _limits(condition: Condition, statement: Statement, tenant: str, own: bool) 
             for found, value in zip(with_tenant, condition.values, strict=True)
         ]
         return all(named) or (through_s3 and any(named))
-    return condition.key in ("s3:prefix", "dynamodb:leadingkeys") and all(with_tenant)
+    # A request for several keys meets "any of them" with one of its own.
+    return condition.key in ("s3:prefix", "dynamodb:leadingkeys") and not condition.qualifier and all(with_tenant)
 
 
 _CRYPTOGRAPHY = ("kms:Decrypt", "kms:CreateGrant", "kms:GenerateDataKey", "kms:ReEncryptFrom")

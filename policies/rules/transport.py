@@ -9,7 +9,7 @@ from policies.grants import denies_plain_text
 from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, soc2
 from policies.relations import BUCKETS, parts_of
-from policies.values import is_present
+from policies.values import Properties, is_present
 
 _BUCKET_ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket", "s3:PutBucketPolicy")
 _QUEUE_ACTIONS = ("sqs:SendMessage", "sqs:ReceiveMessage")
@@ -63,8 +63,13 @@ def _listener(resource: Resource, facts: Facts) -> Iterator[str]:
     if properties.get("protocol") != "HTTP":
         return
     actions = properties.get("defaultActions") or []
-    if not actions or any(each.get("type") != "redirect" for each in actions):
+    if not actions or not all(map(_redirects_to_tls, actions)):
         yield "the listener serves plain HTTP"
+
+
+def _redirects_to_tls(action: Properties) -> bool:
+    # Without a protocol of its own a redirect keeps the request's.
+    return action.get("type") == "redirect" and (action.get("redirect") or {}).get("protocol") == "HTTPS"
 
 
 _IN_TRANSIT = {

@@ -190,7 +190,7 @@ EXPOSURE = [
                 {"policy": policy(allow("s3:GetObject", "*", principal={"AWS": "arn:aws:iam::111122223333:root"}))},
                 {"policy": policy({**OPEN, "Effect": "Deny"})},
                 {"policy": policy({**OPEN, "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}})},
-                {"policy": policy({**OPEN, "Principal": {"Service": "*"}})},
+                {"policy": policy({**OPEN, "Principal": {"Service": "sns.amazonaws.com"}})},
             ),
             *one(TOPIC, {}),
             *one("aws:lambda/permission:Permission", {"principal": "*", "principalOrgId": "o-1"}),
@@ -291,7 +291,14 @@ TRANSPORT = [
     ),
     Case(
         "transport-listener",
-        keeps=one(LISTENER, {"protocol": "HTTPS"}, {"protocol": "HTTP", "defaultActions": [{"type": "redirect"}]}),
+        keeps=one(
+            LISTENER,
+            {"protocol": "HTTPS"},
+            {
+                "protocol": "HTTP",
+                "defaultActions": [{"type": "redirect", "redirect": {"protocol": "HTTPS", "statusCode": "HTTP_301"}}],
+            },
+        ),
         breaks=one(LISTENER, {"protocol": "HTTP", "defaultActions": [{"type": "forward"}]}, {"protocol": "HTTP"}),
         undecided=unknown(LISTENER, {}, "protocol"),
     ),
