@@ -212,12 +212,15 @@ def test_what_was_changed_past_the_gate_is_noticed_and_data_goes_only_with_an_op
     assert any("what stands violates" in line for line in told)
     (waiting,) = [each for each in service.ask("approvals") if each["stack_name"] == "hurried"]
     assert [entry["destroys"] for entry in waiting["diff"] if "destroys" in entry] == ["a bucket with all its objects"]
+    found = json.loads(service.shell.run("bin/tenantry policy check hurried --format json", code=1))
+    assert "::loose" in json.dumps(found)
     refused = service.ask(f"approve {operation} --by ada --reason hm --diff {'0' * 64} --yes", code=4)
     assert refused["error"]["code"] == "not_awaited"
     service.ask(f"approve {operation} --by ada --reason 'a slip' --yes")
     service.wait("hurried", lambda t: ready(t) and t["failure"] is None, "the bucket is gone, the tenant is ready")
     told = [entry["summary"] for entry in service.get("tenants/hurried/explain")["timeline"]]
     assert any(line.startswith(f"ada approved operation {operation}") for line in told)
+    service.shell.run("bin/tenantry policy check hurried && bin/tenantry policy check --all")
     again = service.ask(f"reject {operation} --by bob --reason late", code=4)
     assert "was approved by ada" in again["error"]["message"]
 
