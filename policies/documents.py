@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.values import CannotTell, is_unknown, listed
+from policies.values import listed, seen
 
 _ELEMENTS = {
     name.lower(): name
@@ -72,8 +72,7 @@ def statements(value: Any) -> tuple[Statement, ...]:
 
     Raises Malformed, or CannotTell if the document, or a part of it that is asked for, is not known yet.
     """
-    if is_unknown(value):
-        raise CannotTell(value.path)
+    seen(value)
     if isinstance(value, str):
         try:
             value = json.loads(value, object_pairs_hook=_no_duplicates)
@@ -109,14 +108,12 @@ def _named(raw: Mapping[str, Any], names: Mapping[str, str], where: str) -> dict
 
 def _statement(raw: Any, number: int) -> Statement:
     where = f"statement {number}"
-    if is_unknown(raw):
-        raise CannotTell(raw.path)
+    seen(raw)
     if not isinstance(raw, Mapping):
         raise Malformed(f"{where} is no object")
     element = _named(raw, _ELEMENTS, where)
     effect: Any = element.get("Effect")
-    if is_unknown(effect):
-        raise CannotTell(effect.path)
+    seen(effect)
     if not isinstance(effect, str) or effect.lower() not in ("allow", "deny"):
         raise Malformed(f"{where} has no Effect Allow or Deny")
     if ("Action" in element) == ("NotAction" in element):
@@ -142,8 +139,7 @@ def _statement(raw: Any, number: int) -> Statement:
 def _texts(value: Any, where: str) -> tuple[str, ...]:
     found = []
     for each in listed(value):
-        if is_unknown(each):
-            raise CannotTell(each.path)
+        seen(each)
         if isinstance(each, bool):
             each = str(each).lower()
         elif isinstance(each, int | float):
@@ -155,8 +151,7 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
 
 
 def _principals(value: Any, where: str) -> dict[str, tuple[str, ...]]:
-    if is_unknown(value):
-        raise CannotTell(value.path)
+    seen(value)
     if isinstance(value, str):
         if value != "*":
             raise Malformed(f"{where}.Principal is neither '*' nor an object")
@@ -169,13 +164,11 @@ def _principals(value: Any, where: str) -> dict[str, tuple[str, ...]]:
 def _conditions(value: Any, where: str) -> Iterator[Condition]:
     if value is None:
         return
-    if is_unknown(value):
-        raise CannotTell(value.path)
+    seen(value)
     if not isinstance(value, Mapping):
         raise Malformed(f"{where}.Condition is no object")
     for operator, keys in value.items():
-        if is_unknown(keys):
-            raise CannotTell(keys.path)
+        seen(keys)
         if not isinstance(keys, Mapping):
             raise Malformed(f"{where}.Condition.{str(operator)[:40]} is no object")
         qualifier, _, base = str(operator).lower().rpartition(":")

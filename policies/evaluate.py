@@ -119,7 +119,7 @@ def judge_stack(rule: Rule, stack: Stack, facts: Facts, configuration: Configura
 
 def _undecided(rule: Rule, error: Exception) -> str:
     if isinstance(error, CannotTell):
-        return f"{rule.title}: this can't be judged, because {error.what} is not known before the update"
+        return f"{rule.title}: this can't be judged, because {error}"
     # The message of any other error may quote a property.
     return f"{rule.title}: this can't be judged, because the rule failed with {type(error).__name__}"
 

@@ -48,7 +48,7 @@ class Scope(StrEnum):
 class Resource:
     """One resource of a stack, as it will be or as it is.
 
-    ``properties``: names in camelCase; secrets read ``values.SECRET``, what only the update tells is ``Unknown``. A
+    ``properties``: names in camelCase; what is secret is a ``Secret``, what only the update tells ``Unknown``. A
     resource rule is given the inputs, a stack rule the outputs (which repeat the inputs), as Pulumi's policy packs are.
     ``depends_on`` maps a property to the URNs of the resources that its value comes from.
     """
@@ -144,7 +144,7 @@ def each_resource(types: Iterable[str], judge: Callable[[Resource, Stack, Facts]
             try:
                 yield from [Violation(resource.urn, message) for message in judge(resource, stack, facts)]
             except CannotTell as unknown:
-                message = f"this can't be judged, because {unknown.what} is not known before the update"
+                message = f"this can't be judged, because {unknown}"
                 yield Violation(resource.urn, message, undecided=True)
 
     return check

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from policies.model import Facts, Resource, Stack
-from policies.values import CannotTell, is_present, is_unknown
+from policies.values import CannotTell, is_present, is_secret, is_unknown
 
 BUCKETS = ("aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2")
 DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
@@ -34,7 +34,8 @@ def tags_of(resource: Resource) -> dict[str, Any]:
     if is_unknown(own):
         raise CannotTell("tags")
     found = dict(own or {})
-    if is_unknown(all_of_them):
+    # Some versions of the provider keep what its defaults add a secret.
+    if is_unknown(all_of_them) or is_secret(all_of_them):
         return found
     return {**(all_of_them or {}), **found}
 
@@ -58,4 +59,4 @@ def is_copy(properties: Any) -> bool:
 def names_managed_key(properties: Any, name: str) -> bool:
     """Whether a property names one of AWS's own keys, ``alias/aws/...``, which nobody else governs."""
     value = properties.get(name)
-    return not is_unknown(value) and isinstance(value, str) and "alias/aws/" in value
+    return value is not None and not is_unknown(value) and "alias/aws/" in str(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import saas_lens, soc2
 from policies.relations import DATABASES, is_copy
-from policies.values import SECRET, is_present, is_unknown
+from policies.values import is_on, is_present, is_secret, is_unknown
 
 _PASSWORDS = ("password", "passwordWo", "masterPassword", "masterPasswordWo")
 #: Type of a login: the property that says where its password comes from.
@@ -29,7 +29,7 @@ def _master(resource: Resource, facts: Facts) -> Iterator[str]:
         return
     if any(is_present(properties, each) for each in _PASSWORDS):
         yield "the master's password is part of the stack instead of being managed by RDS"
-    elif not properties.get("manageMasterUserPassword"):
+    elif not is_on(properties.get("manageMasterUserPassword")):
         yield "RDS does not manage the master's password (manageMasterUserPassword)"
 
 
@@ -54,7 +54,7 @@ def _origins(login: Resource, name: str) -> Iterator[str]:
     value = login.properties.get(name)
     if sources:
         yield " ".join(sorted(sources))
-    elif not is_unknown(value) and value != SECRET:
+    elif not is_unknown(value) and not is_secret(value):
         yield f"={value}"
 
 

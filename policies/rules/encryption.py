@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, saas_lens, soc2
 from policies.relations import BUCKETS, DATABASES, is_copy, names_managed_key, parts_of
-from policies.values import Properties, is_present, listed
+from policies.values import Properties, is_on, is_present, listed
 
 _SSE = (
     "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
@@ -30,12 +30,12 @@ def _database(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
     if is_copy(properties):
         return
-    if not properties.get("storageEncrypted"):
+    if not is_on(properties.get("storageEncrypted")):
         yield "the database is not encrypted"
     yield from _key_missing(properties, "kmsKeyId", "the database")
-    if properties.get("manageMasterUserPassword"):
+    if is_on(properties.get("manageMasterUserPassword")):
         yield from _key_missing(properties, "masterUserSecretKmsKeyId", "the master's secret")
-    if properties.get("performanceInsightsEnabled"):
+    if is_on(properties.get("performanceInsightsEnabled")):
         yield from _key_missing(properties, "performanceInsightsKmsKeyId", "what Performance Insights keeps")
 
 
@@ -75,7 +75,7 @@ def _rotation(resource: Resource, facts: Facts) -> Iterator[str]:
     symmetric = (properties.get("customerMasterKeySpec") or "SYMMETRIC_DEFAULT") == "SYMMETRIC_DEFAULT"
     if not symmetric or is_present(properties, "customKeyStoreId"):
         return  # KMS can't rotate these
-    if not properties.get("enableKeyRotation"):
+    if not is_on(properties.get("enableKeyRotation")):
         yield "the KMS key does not rotate"
     elif (properties.get("rotationPeriodInDays") or 365) > facts.parameters["days"]:
         yield f"the KMS key rotates every {properties['rotationPeriodInDays']} days only"
@@ -125,8 +125,7 @@ def _store(resource: Resource, facts: Facts) -> Iterator[str]:
         properties, switch, key = properties.get("serverSideEncryption") or {}, "enabled", "kmsKeyArn"
     elif resource.type == "aws:ecr/repository:Repository":
         properties, key = next(iter(properties.get("encryptionConfigurations") or []), {}), "kmsKey"
-    # Redshift's provider takes texts too.
-    if switch and str(properties.get(switch)).lower() != "true":
+    if switch and not is_on(properties.get(switch)):
         yield f"what it stores is not encrypted with a customer-managed key ({switch})"
     yield from _key_missing(properties, key, "what it stores")
 

@@ -9,7 +9,7 @@ from policies.grants import leaves_open, public
 from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, saas_lens, soc2
 from policies.relations import BUCKETS, parts_of
-from policies.values import Properties, is_present, is_unknown
+from policies.values import Properties, is_on, is_present, is_unknown
 
 _BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 _BLOCK_TYPE = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
@@ -21,12 +21,12 @@ _ALL_USERS = (
 
 
 def _database(resource: Resource, facts: Facts) -> Iterator[str]:
-    if resource.properties.get("publiclyAccessible"):
+    if is_on(resource.properties.get("publiclyAccessible")):
         yield "the database has a public address"
 
 
 def _public_access_block(resource: Resource, facts: Facts) -> Iterator[str]:
-    missing = [name for name in _BLOCKS if not resource.properties.get(name)]
+    missing = [name for name in _BLOCKS if not is_on(resource.properties.get(name))]
     if missing:
         yield f"the public access block lacks {', '.join(missing)}"
 

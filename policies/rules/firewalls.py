@@ -8,7 +8,7 @@ from typing import Any
 from policies.model import Facts, Parameter, Resource, Rule, Severity
 from policies.networks import is_wide, network
 from policies.references import cis, soc2
-from policies.values import listed
+from policies.values import is_on, listed
 
 
 def _ingress(facts: Facts, blocks: Iterable[Any], protocol: Any, from_port: Any, to_port: Any) -> Iterator[str]:
@@ -54,15 +54,15 @@ def _default_security_group(resource: Resource, facts: Facts) -> Iterator[str]:
 
 
 def _subnet(resource: Resource, facts: Facts) -> Iterator[str]:
-    if resource.properties.get("mapPublicIpOnLaunch"):
+    if is_on(resource.properties.get("mapPublicIpOnLaunch")):
         yield "the subnet gives instances public addresses"
 
 
 def _instance(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
     interfaces = listed(properties.get("networkInterfaces"))
-    if properties.get("associatePublicIpAddress") or any(
-        str(each.get("associatePublicIpAddress")).lower() == "true" for each in interfaces
+    if is_on(properties.get("associatePublicIpAddress")) or any(
+        is_on(each.get("associatePublicIpAddress")) for each in interfaces
     ):
         yield "the instance gets a public address"
 

@@ -10,7 +10,7 @@ from policies.engine_versions import SUPPORT_ENDS, support_ends
 from policies.grants import matches
 from policies.model import Facts, Parameter, Resource, Rule, Severity
 from policies.references import cis, saas_lens, soc2
-from policies.values import is_present
+from policies.values import is_on, is_present
 
 _ENGINES = (
     "aws:rds/instance:Instance",
@@ -33,7 +33,8 @@ def _engine_version(resource: Resource, facts: Facts) -> Iterator[str]:
 
 
 def _minor_upgrade(resource: Resource, facts: Facts) -> Iterator[str]:
-    if resource.properties.get("autoMinorVersionUpgrade") is False:
+    wanted = resource.properties.get("autoMinorVersionUpgrade")
+    if wanted is not None and not is_on(wanted):
         yield "security fixes of the engine are not installed by themselves"
 
 

@@ -8,7 +8,7 @@ from components.spec import PlatformSpec, TenantSpec
 from policies.model import Facts, Parameter, Resource, Rule, Severity
 from policies.references import saas_lens, soc2
 from policies.relations import tags_of
-from policies.values import CannotTell, is_unknown
+from policies.values import CannotTell, is_secret, is_unknown
 
 REQUIRED_TAGS = (
     "tenant_id", "generation", "tier", "plan", "managed-by", "installation", "environment", "cost-center",
@@ -56,7 +56,9 @@ def _tags(resource: Resource, facts: Facts) -> Iterator[str]:
     tags = tags_of(resource)
     required = REQUIRED_TAGS if facts.spec is not None else tuple(facts.parameters["required"])
     hidden = [name for name in required if is_unknown(tags.get(name))]
-    if hidden or (is_unknown(resource.properties.get("tagsAll")) and any(name not in tags for name in required)):
+    all_of_them = resource.properties.get("tagsAll")
+    unseen = is_unknown(all_of_them) or is_secret(all_of_them)
+    if hidden or (unseen and any(name not in tags for name in required)):
         raise CannotTell("tags")
     missing = [name for name in required if not tags.get(name)]
     if missing:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, saas_lens, soc2
 from policies.relations import BUCKETS, DATABASES, environment_of, is_copy, parts_of
-from policies.values import CannotTell, is_present, is_unknown
+from policies.values import CannotTell, is_on, is_present, is_unknown
 
 _VERSIONING = (
     "aws:s3/bucketVersioning:BucketVersioning",
@@ -25,7 +25,7 @@ def _backup(resource: Resource, facts: Facts) -> Iterator[str]:
     if is_copy(properties):
         return
     if resource.type == "aws:dynamodb/table:Table":
-        if not (properties.get("pointInTimeRecovery") or {}).get("enabled"):
+        if not is_on((properties.get("pointInTimeRecovery") or {}).get("enabled")):
             yield "the table can't be brought back to a point in time"
         return
     # A cluster keeps a day's backups if it isn't told otherwise, an instance none.
@@ -41,7 +41,7 @@ def _deletion_protection(resource: Resource, facts: Facts) -> Iterator[str]:
     if not facts.protects or is_copy(properties):
         return
     name = "deletionProtectionEnabled" if resource.type == "aws:dynamodb/table:Table" else "deletionProtection"
-    if not properties.get(name):
+    if not is_on(properties.get(name)):
         yield f"it can be deleted by one call ({name})"
 
 
@@ -56,7 +56,7 @@ def _final_snapshot(resource: Resource, facts: Facts) -> Iterator[str]:
         return
     if facts.tenant is not None and not facts.tenant.final_snapshot and not facts.protects:
         return  # an offboarding that was authorised to leave nothing
-    if properties.get("skipFinalSnapshot"):
+    if is_on(properties.get("skipFinalSnapshot")):
         yield "its deletion leaves no final snapshot"
 
 
@@ -64,9 +64,12 @@ def _recoverable(resource: Resource, facts: Facts) -> Iterator[str]:
     properties = resource.properties
     if not facts.protects:
         return
-    if resource.type in BUCKETS and properties.get("forceDestroy"):
+    if resource.type in BUCKETS and is_on(properties.get("forceDestroy")):
         yield "its deletion takes along whatever the bucket holds"
-    if resource.type == "aws:secretsmanager/secret:Secret" and properties.get("recoveryWindowInDays") == 0:
+    if resource.type == "aws:secretsmanager/secret:Secret" and str(properties.get("recoveryWindowInDays")) in (
+        "0",
+        "0.0",
+    ):
         yield "its deletion can't be taken back, not for a day"
     if resource.type == "aws:kms/key:Key":
         days = properties.get("deletionWindowInDays")
@@ -81,7 +84,7 @@ def _multi_az(resource: Resource, facts: Facts) -> Iterator[str]:
     if environment_of(resource, facts) not in facts.parameters["environments"]:
         return
     name = "automaticFailoverEnabled" if "elasticache" in resource.type else "multiAz"
-    if not properties.get(name):
+    if not is_on(properties.get(name)):
         yield f"it has no standby in a second Availability Zone ({name})"
 
 
@@ -109,7 +112,7 @@ def _zones(group: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
 
 def _versioned(bucket: Resource, stack: Stack, facts: Facts) -> Iterator[str]:
     inline = bucket.properties.get("versioning") or {}
-    if not is_unknown(inline) and inline.get("enabled") is True:
+    if not is_unknown(inline) and is_on(inline.get("enabled")):
         return
     for each in parts_of(stack, bucket, "bucket", ("bucket", "arn"), *_VERSIONING):
         wanted = each.properties.get("versioningConfiguration")

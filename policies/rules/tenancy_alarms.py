@@ -9,7 +9,7 @@ from typing import Any
 from policies.model import Facts, Parameter, Resource, Rule, Severity, Stack, Violation
 from policies.references import cis, saas_lens, soc2
 from policies.relations import BUCKETS
-from policies.values import CannotTell, is_unknown, listed
+from policies.values import CannotTell, is_on, is_unknown, listed
 
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 EVENT_RULE = "aws:cloudwatch/eventRule:EventRule"
@@ -41,7 +41,7 @@ def _tells_somebody(alarm: Resource) -> bool:
     actions = alarm.get("alarmActions")
     if is_unknown(actions):
         return bool(alarm.depends_on.get("alarmActions"))
-    return bool(actions) and alarm.get("actionsEnabled") is not False
+    return bool(actions) and (alarm.get("actionsEnabled") is None or is_on(alarm.get("actionsEnabled")))
 
 
 def _of(alarms: list[Resource], namespace: str, dimension: str, owner: Resource, name: str) -> Iterator[Resource]:
@@ -72,7 +72,7 @@ def _keys(stack: Stack, facts: Facts, alarms: list[Resource]) -> Iterator[Violat
 
 
 def _watches_keys(rule: Resource, stack: Stack, alarms: list[Resource]) -> bool:
-    if rule.get("state") == "DISABLED" or rule.get("isEnabled") is False:
+    if rule.get("state") == "DISABLED" or (rule.get("isEnabled") is not None and not is_on(rule.get("isEnabled"))):
         return False
     pattern = rule.get("eventPattern")
     if is_unknown(pattern):

@@ -9,7 +9,7 @@ from policies.grants import denies_plain_text
 from policies.model import Facts, Resource, Rule, Severity, Stack, each_resource
 from policies.references import cis, soc2
 from policies.relations import BUCKETS, parts_of
-from policies.values import Properties, is_present
+from policies.values import Properties, is_on, is_present
 
 _BUCKET_ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket", "s3:PutBucketPolicy")
 _QUEUE_ACTIONS = ("sqs:SendMessage", "sqs:ReceiveMessage")
@@ -79,13 +79,13 @@ _IN_TRANSIT = {
 
 def _cache(resource: Resource, facts: Facts) -> Iterator[str]:
     name = _IN_TRANSIT[resource.type]
-    if not resource.properties.get(name):
+    if not is_on(resource.properties.get(name)):
         yield f"it talks to its clients without TLS ({name})"
 
 
 def _domain(resource: Resource, facts: Facts) -> Iterator[str]:
     options = resource.properties.get("domainEndpointOptions") or {}
-    if not options.get("enforceHttps"):
+    if not is_on(options.get("enforceHttps")):
         yield "the search domain serves plain HTTP"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from policies.model import Resource, Stack
-from policies.values import SECRET, Unknown
+from policies.values import Secret, Unknown
 from provisioner.urns import split_urn
 
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -70,7 +70,7 @@ def _resource(state: Mapping[str, Any], properties: Mapping[str, Any]) -> Resour
 
 
 def plain(value: Any, path: str = "") -> Any:
-    """A property's value without Pulumi's marks: what is unknown as ``Unknown``, what is secret as ``SECRET``."""
+    """A property's value without Pulumi's marks: what is unknown as ``Unknown``, what is secret as ``Secret``."""
     if isinstance(value, str):
         return Unknown(path) if value in _UNKNOWN else value
     if isinstance(value, list):
@@ -79,7 +79,7 @@ def plain(value: Any, path: str = "") -> Any:
         return value
     match value.get(_SIGNATURE):
         case str(mark) if mark == _SECRET:
-            return SECRET
+            return Secret(path)
         case str(mark) if mark == _OUTPUT:
             return plain(value["value"], path) if "value" in value else Unknown(path)
         case str(mark) if mark == _RESOURCE:

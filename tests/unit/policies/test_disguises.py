@@ -6,12 +6,19 @@ from typing import Any
 
 import pytest
 
-from policies.evaluate import Finding, evaluate
+from policies.evaluate import Finding, Outcome, evaluate
 from policies.rules import RULES
+from policies.values import Secret
 from tests.unit.policies.stacks import R, Spec, allow, facts_of, policy, stack_of
 
 BY_ID = {rule.id: rule for rule in RULES}
 BUCKET_POLICY = "aws:s3/bucketPolicy:BucketPolicy"
+ATTACHMENT = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
+INSTANCE = "aws:rds/instance:Instance"
+KEY = "aws:kms/key:Key"
+RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
 PERMISSION = "aws:lambda/permission:Permission"
 POLICY = "aws:iam/policy:Policy"
 CLUSTER = "aws:rds/cluster:Cluster"
@@ -172,3 +179,52 @@ def test_a_redirect_to_plain_http_is_plain_http() -> None:
     for redirect in ({"protocol": "HTTP", "port": "8080"}, {"host": "example.com"}):
         listener = {"protocol": "HTTP", "defaultActions": [{"type": "redirect", "redirect": redirect}]}
         assert found("transport-listener", "aws:lb/listener:Listener", listener)
+
+
+ALL_FOUR = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+#: Rule, type, properties that keep it, names of those that are switches.
+SWITCHES: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
+    ("encryption-database", INSTANCE, {"storageEncrypted": True, "kmsKeyId": "k"}, ("storageEncrypted",)),
+    ("encryption-key-rotation", KEY, {"enableKeyRotation": True}, ("enableKeyRotation",)),
+    ("exposure-bucket", BLOCK, dict.fromkeys(ALL_FOUR, True), ALL_FOUR),
+    ("credentials-master-password", INSTANCE, {"manageMasterUserPassword": True}, ("manageMasterUserPassword",)),
+    ("resilience-deletion-protection", INSTANCE, {"deletionProtection": True}, ("deletionProtection",)),
+    ("resilience-multi-az", INSTANCE, {**PRODUCTION, "multiAz": True}, ("multiAz",)),
+    ("transport-cache", CACHE, {"transitEncryptionEnabled": True}, ("transitEncryptionEnabled",)),
+    ("exposure-database", INSTANCE, {"publiclyAccessible": False}, ("publiclyAccessible",)),
+    ("resilience-final-snapshot", INSTANCE, {"skipFinalSnapshot": False}, ("skipFinalSnapshot",)),
+    ("lifecycle-minor-upgrade", INSTANCE, {"autoMinorVersionUpgrade": True}, ("autoMinorVersionUpgrade",)),
+]
+
+
+@pytest.mark.parametrize(("rule", "type_", "kept", "names"), SWITCHES, ids=lambda each: str(each)[:40])
+def test_a_switch_may_be_a_text_and_a_secret_one_is_not_taken_for_kept(
+    rule: str, type_: str, kept: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    assert not found(rule, type_, kept)
+    for name in names:
+        right = kept[name]
+        assert not found(rule, type_, {**kept, name: str(right).lower()})
+        violated = found(rule, type_, {**kept, name: str(not right).lower()})
+        assert {each.outcome for each in violated} == {Outcome.VIOLATED}
+        hidden = found(rule, type_, {**kept, name: Secret(name)})
+        assert {each.outcome for each in hidden} == {Outcome.UNDECIDED}
+        assert f"{name} is a secret" in hidden[0].message
+
+
+@pytest.mark.parametrize(
+    ("rule", "type_", "properties"),
+    [
+        ("exposure-bucket-acl", "aws:s3/bucketAcl:BucketAcl", {"acl": Secret("acl")}),
+        ("exposure-ingress-rule", RULE, {"type": Secret("type"), "protocol": "-1", "cidrBlocks": ["0.0.0.0/0"]}),
+        ("exposure-resource-policy", PERMISSION, {"principal": Secret("principal")}),
+        ("exposure-resource-policy", BUCKET_POLICY, {"policy": Secret("policy")}),
+        ("exposure-function-url", "aws:lambda/functionUrl:FunctionUrl", {"authorizationType": Secret("type")}),
+        ("transport-listener", "aws:lb/listener:Listener", {"protocol": Secret("protocol")}),
+        ("access-managed-policy", ATTACHMENT, {"policyArn": Secret("policyArn")}),
+        ("encryption-database", INSTANCE, {"storageEncrypted": True, "kmsKeyId": Secret("kmsKeyId")}),
+        ("lifecycle-engine-version", INSTANCE, {"engine": Secret("engine"), "engineVersion": "9"}),
+    ],
+)
+def test_a_secret_hides_nothing_from_a_rule(rule: str, type_: str, properties: dict[str, Any]) -> None:
+    assert {each.outcome for each in found(rule, type_, properties)} == {Outcome.UNDECIDED}

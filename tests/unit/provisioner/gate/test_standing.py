@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from policies.values import SECRET, CannotTell, is_unknown
+from policies.values import CannotTell, is_secret, is_unknown
 from provisioner.gate.standing import as_it_stands, plain, stacks_of
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -15,8 +15,12 @@ SECRET_MARK = {SIGNATURE: "1b47061264138c4ac30d75fd1eb44270", "ciphertext": "v1:
 URN = "urn:pulumi:acme::tenantry::tenantry:index:Silo$aws:kms/key:Key::data"
 
 
-def test_a_secret_is_there_and_says_nothing() -> None:
-    assert plain({"password": SECRET_MARK}) == {"password": SECRET}
+def test_a_secret_is_there_and_refuses_to_be_used() -> None:
+    found = plain({"policy": {"Statement": [SECRET_MARK]}})["policy"]["Statement"]
+    assert is_secret(found[0])
+    assert not is_unknown(found[0])
+    with pytest.raises(CannotTell, match=r"policy\.Statement\[0\] is a secret"):
+        str(found[0])
 
 
 def test_an_unknown_value_refuses_to_be_used_and_says_where_it_stands() -> None:
