@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import structlog
+
 from policies.configuration import Configuration
 from policies.evaluate import Finding, Report, evaluate
 from policies.facts import UnreadableSpec, of_config
@@ -21,6 +23,8 @@ from provisioner.errors import ApprovalNeeded, PolicyBlocked
 from provisioner.gate.changes import STATEFUL, destructive, diff, diff_hash
 from provisioner.gate.standing import as_it_stands, stacks_of_resources
 from provisioner.urns import split_urn
+
+log = structlog.get_logger(__name__)
 
 _NAMED = 3  #: violations that an error message names; all are recorded
 
@@ -95,6 +99,7 @@ class Judgement:
 
     def judge(self, plan: Plan) -> None:
         """Raises PolicyBlocked, ApprovalNeeded or what the quotas raise."""
+        log.debug("gate.judging", stack=self._facts.stack_name)
         report = self._timed(lambda: self._keeper.evaluate(stacks_of_resources(plan.resources), self._facts))
         blocking = self._new(report.blocking)
         if blocking:
@@ -102,6 +107,7 @@ class Judgement:
         self._require_approval(plan)
         if self._keeper.quotas is not None:
             self._admitted.enter_context(self._keeper.quotas.admitted(plan, self._facts))
+        log.debug("gate.judged", stack=self._facts.stack_name, seconds=round(self.seconds, 4))
 
     def close(self) -> None:
         """The update has ended, or will not begin."""

@@ -18,12 +18,15 @@ WITHOUT_ENGINE = (
     at("spec.recorded"),
     at("operation.started"),
     at("engine.ended"),
+    at("gate.passed"),
     at("operation.succeeded"),
     at("placement.put"),
     at("success.recorded"),
 )
 WITH_ENGINE = (
     at("engine.started"),
+    at("gate.judging"),
+    at("gate.judged"),
     at("step.started", op="create"),
     at("step.finished", op="create"),
     at("step.finished", 3, op="create"),
@@ -43,6 +46,7 @@ SUSPEND = (
     at("spec.recorded"),
     at("operation.started", kind="suspend"),
     at("engine.started"),
+    at("gate.judged"),
     at("step.started", op="update"),
     at("step.finished", op="update"),
     at("engine.ended", kind="suspend"),
@@ -61,7 +65,16 @@ DESTROY = (
     at("operation.succeeded", kind="destroy"),
 )
 #: Where the killed worker's operation was under way.
-IN_OPERATION = ("operation.started", "engine.started", "step.started", "step.finished", "engine.ended")
+IN_OPERATION = (
+    "operation.started",
+    "engine.started",
+    "gate.judging",
+    "gate.judged",
+    "step.started",
+    "step.finished",
+    "engine.ended",
+    "gate.passed",
+)
 
 
 def provision(world: World, tenant: str, tier: str, point: Point, *, survive: bool) -> None:
