@@ -21,6 +21,7 @@ from isolation.documents import Documents
 from isolation.iam.collect import Aws, Cloud
 from isolation.installation import Installation, TokenKey
 from isolation.neighbours import Pair
+from isolation.state import declared
 from isolation.state.holder import Holder, of_shared, of_tenant
 from isolation.state.inspection import between, placement
 from isolation.state.inspection import probes as state_of
@@ -143,6 +144,7 @@ class Run:
             probe = placement(tenant, beside, self._installation.platform(tenant))
             yield from self._tried([(Layer.IAM, partial(_one, probe))], tenant.tenant_id, tenant.tenant_id)
         for holder in self._held(tenants):
+            yield from self._declared(holder)
             documents = Documents(holder, holder.members[0].tenant_id, self._cloud)
             families: list[Family] = [
                 (Layer.FILES, partial(state_of, self._state, holder)),
@@ -150,6 +152,17 @@ class Run:
                 (Layer.NETWORK, partial(endpoints.probes, self._state, documents)),
             ]
             yield from self._tried(families, holder.members[0].tenant_id, holder.name)
+
+    def _declared(self, holder: Holder) -> Iterator[Attempt]:
+        """The holder's policy documents against those that its stack asked for, where that is known."""
+        known, member = self._installation.declared, holder.members[0]
+        if known is not None:
+
+            def probe() -> Iterable[Probe]:
+                documents = known(member, holder.own)
+                return (declared.probe(self._aws, documents),) if documents else ()
+
+            yield from self._tried([(Layer.IAM, probe)], member.tenant_id, holder.name)
 
     def _held(self, tenants: Sequence[TenantOutputs]) -> list[Holder]:
         found, shared = [], dict[tuple[str, str], list[TenantOutputs]]()

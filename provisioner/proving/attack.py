@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import boto3
@@ -11,6 +12,7 @@ from components.spec import PlatformOutputs
 from isolation.attempts import Attempt
 from isolation.evidence.document import ScopeKind
 from isolation.proof import prove_all, prove_pair, prove_tenant
+from provisioner.proving.declared import Declarations
 from provisioner.proving.means import installation_of
 from provisioner.proving.participants import Participants
 from provisioner.proving.request import ProofRequest
@@ -45,7 +47,10 @@ def run(
     means: dict[str, Any] = {
         "sdk": sdk,
         "aws": boto3.session.Session(region_name=region),
-        "installation": installation_of(taking_part.named, cells, settings.app_schema, sdk, fast=request.fast),
+        "installation": replace(
+            installation_of(taking_part.named, cells, settings.app_schema, sdk, fast=request.fast),
+            declared=Declarations(settings),
+        ),
         "seen": seen,
     }
     match request.kind:
