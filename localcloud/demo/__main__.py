@@ -72,6 +72,8 @@ def _next(console: Console, sold: list[str], began: float) -> None:
         f"bin/tenantry explain {silo}",
         f"bin/tenantry stripe change {pool} --plan team   # entitlements at once, the move is recorded",
         f"bin/tenantry pulumi -s {silo} preview     # the stack itself, with the policy pack",
+        "bin/tenantry policy check --all             # what stands, against every policy rule",
+        "bin/tenantry prove --all                    # the attacks again, as signed evidence and a page",
         "psql                                        # the control plane's own database",
         "make demo-down                              # ends everything and leaves nothing",
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
@@ -16,6 +15,8 @@ from isolation.report import explain
 from localcloud.demo.selling import outputs_of
 from provisioner.settings import Settings
 from tenantry import Tenantry
+
+_NAMED = 4  #: attacks of a border that the table names
 
 
 def write(console: Console, sdk: Tenantry, sold: list[str]) -> None:
@@ -42,11 +43,13 @@ def prove(console: Console, settings: Settings, sdk: Tenantry, sold: list[str], 
         pool, beside = outputs_of(settings, [sold[0], neighbour])
         for attacker, victim in ((pool, beside), (beside, pool)):
             attempts += prove_pair(attacker, victim, sdk=sdk, aws=session, seen=seen)
-    table = Table("layer", "attack", "denied", "own", "denied by", box=None, pad_edge=False)
-    for (layer, name), found in _grouped(attempts).items():
-        decided = "; ".join(sorted({_short(attempt.decided_by) for attempt in found if attempt.refused}))
+    table = Table("border", "attacks", "denied", "own", "for example", box=None, pad_edge=False)
+    for layer, found in _grouped(attempts).items():
         denied, allowed = sum(each.refused for each in found), sum(each.allow.passed for each in found)
-        table.add_row(layer, name, _tally(denied, len(found)), _tally(allowed, len(found)), decided)
+        names = list(dict.fromkeys(each.name for each in found))
+        table.add_row(
+            layer, str(len(names)), _tally(denied, len(found)), _tally(allowed, len(found)), ", ".join(names[:_NAMED])
+        )
     console.print(table)
     failed = [attempt for attempt in attempts if not attempt.passed]
     for attempt in failed:
@@ -57,16 +60,11 @@ def prove(console: Console, settings: Settings, sdk: Tenantry, sold: list[str], 
     return bool(attempts) and not failed
 
 
-def _grouped(attempts: list[Attempt]) -> dict[tuple[str, str], list[Attempt]]:
-    found: dict[tuple[str, str], list[Attempt]] = {}
+def _grouped(attempts: list[Attempt]) -> dict[str, list[Attempt]]:
+    found: dict[str, list[Attempt]] = {}
     for attempt in attempts:
-        found.setdefault((attempt.layer.value, attempt.name), []).append(attempt)
+        found.setdefault(attempt.layer.value, []).append(attempt)
     return found
-
-
-def _short(decision: str) -> str:
-    """Without the names of this run's tenants: the rows of several tenants share a line."""
-    return re.sub(r"\s{2,}", " ", re.sub(r"\b(?:arn:|tenantry-|[0-9a-f]{8}-)\S+", "", decision)).strip()
 
 
 def _tally(passed: int, total: int) -> str:
