@@ -67,7 +67,9 @@ def _boundary(resource: Resource, facts: Facts) -> Iterator[str]:
 
 
 _MANAGED = "arn:aws*:iam::aws:policy/*"
-_ADMINISTRATION = ("*/AdministratorAccess", "*/PowerUserAccess", "*FullAccess", "*/IAMFullAccess")
+_ADMINISTRATION = ("*/AdministratorAccess", "*/PowerUserAccess", "*FullAccess", "*/job-function/*Administrator")
+#: AWS writes its policies for all resources of an account; these are what a service needs to run at all.
+_OF_SERVICES = "arn:aws*:iam::aws:policy/service-role/*"
 
 
 def _managed_policy(resource: Resource, facts: Facts) -> Iterator[str]:
@@ -76,8 +78,13 @@ def _managed_policy(resource: Resource, facts: Facts) -> Iterator[str]:
         # An unknown one is a policy that the stack makes: AWS's own have fixed names.
         if is_unknown(arn):
             continue
-        if matches(_MANAGED, str(arn)) and any(matches(each, str(arn)) for each in _ADMINISTRATION):
-            yield f"it attaches {str(arn).rsplit('/', 1)[-1]}, which allows everything of a service or of the account"
+        if not matches(_MANAGED, str(arn)):
+            continue
+        name = str(arn).rsplit("/", 1)[-1]
+        if any(matches(each, str(arn)) for each in _ADMINISTRATION):
+            yield f"it attaches {name}, which allows everything of a service or of the account"
+        elif facts.tenant is not None and not matches(_OF_SERVICES, str(arn)):
+            yield f"it attaches {name}, which is about the resources of all tenants of the account"
 
 
 _STATIC = {

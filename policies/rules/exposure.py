@@ -23,6 +23,8 @@ _ALL_USERS = (
 def _database(resource: Resource, facts: Facts) -> Iterator[str]:
     if is_on(resource.properties.get("publiclyAccessible")):
         yield "the database has a public address"
+    if "all" in (resource.properties.get("sharedAccounts") or ()):
+        yield "the snapshot is shared with every account"
 
 
 def _public_access_block(resource: Resource, facts: Facts) -> Iterator[str]:
@@ -115,9 +117,9 @@ def _function_url(resource: Resource, facts: Facts) -> Iterator[str]:
 RULES: tuple[Rule, ...] = (
     Rule(
         id="exposure-database",
-        title="A database has no public address",
+        title="A database has no public address, and its snapshots are not public",
         severity=Severity.CRITICAL,
-        remediation="Set publiclyAccessible to false",
+        remediation='Set publiclyAccessible to false; name accounts in sharedAccounts instead of "all"',
         types=frozenset(
             {
                 "aws:rds/instance:Instance",
@@ -125,6 +127,11 @@ RULES: tuple[Rule, ...] = (
                 "aws:rds/clusterInstance:ClusterInstance",
                 "aws:redshift/cluster:Cluster",
                 "aws:dms/replicationInstance:ReplicationInstance",
+                "aws:mq/broker:Broker",
+                "aws:rds/clusterSnapshotCopy:ClusterSnapshotCopy",
+                "aws:rds/snapshot:Snapshot",
+                "aws:rds/snapshotCopy:SnapshotCopy",
+                "aws:redshiftserverless/workgroup:Workgroup",
             }
         ),
         resource=_database,

@@ -10,6 +10,8 @@ from policies.networks import is_wide, network
 from policies.references import cis, soc2
 from policies.values import is_on, listed
 
+_ALL_PORTS = 65535
+
 
 def _ingress(facts: Facts, blocks: Iterable[Any], protocol: Any, from_port: Any, to_port: Any) -> Iterator[str]:
     parameters = facts.parameters
@@ -24,8 +26,8 @@ def _ingress(facts: Facts, blocks: Iterable[Any], protocol: Any, from_port: Any,
         open_ports = ports is not None and len(ports) > 0 and all(each in parameters["public_ports"] for each in ports)
         if is_wide(parsed, ipv4=parameters["ipv4_prefix"], ipv6=parameters["ipv6_prefix"]) and not open_ports:
             yield f"it lets in {block}"
-        elif every_protocol:
-            yield f"it lets {block} in on every port and protocol"
+        elif every_protocol or (ports is not None and len(ports) >= _ALL_PORTS):
+            yield f"it lets {block} in on every port"
 
 
 def _ingress_rule(resource: Resource, facts: Facts) -> Iterator[str]:

@@ -58,6 +58,8 @@ def _final_snapshot(resource: Resource, facts: Facts) -> Iterator[str]:
         return  # an offboarding that was authorised to leave nothing
     if is_on(properties.get("skipFinalSnapshot")):
         yield "its deletion leaves no final snapshot"
+    if is_on(properties.get("deleteAutomatedBackups")):
+        yield "its deletion takes its automated backups along"
 
 
 def _recoverable(resource: Resource, facts: Facts) -> Iterator[str]:

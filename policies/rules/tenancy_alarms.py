@@ -87,8 +87,11 @@ def _watches_keys(rule: Resource, stack: Stack, alarms: list[Resource]) -> bool:
         return False
     if not set(_named_events(parsed.get("detail"))) >= _KEY_EVENTS:
         return False
-    to_topic = (each for each in stack.of_type(EVENT_TARGET) if _names(each, "rule", rule) and _is_topic(each, stack))
-    return any(to_topic) or any(_of(alarms, "AWS/Events", "RuleName", rule, "name"))
+    targets = [each for each in stack.of_type(EVENT_TARGET) if _names(each, "rule", rule)]
+    if any(_is_topic(each, stack) for each in targets):
+        return True
+    # without a target the rule does nothing, and nobody can look up what happened
+    return bool(targets) and any(_of(alarms, "AWS/Events", "RuleName", rule, "name"))
 
 
 def _named_events(value: Any) -> Iterator[str]:

@@ -35,6 +35,7 @@ class Own:
     """What a tenant's stack may name."""
 
     tenant_id: str
+    account_id: str  #: of the cell
     names: frozenset[str]  #: that AWS names begin with, of this and of former lives
     postgres: frozenset[str]
     platform: str  #: all that the platform put out, as text
@@ -46,6 +47,7 @@ class Own:
         lives = [Names(tenant.installation, tenant.tenant_id, number) for number in range(1, tenant.generation + 1)]
         return cls(
             tenant.tenant_id,
+            platform.account_id,
             frozenset(name for life in lives for name in (life.aws, life.bucket(account))),
             frozenset(life.postgres for life in lives),
             platform.model_dump_json(),
@@ -148,6 +150,10 @@ def _of_document(name: str, value: object, own: Own) -> Iterator[str]:
 
 
 def _of_statement(name: str, statement: Statement, own: Own) -> Iterator[str]:
+    if statement.allows:
+        for principal in _principals(statement):
+            if own.account_id not in principal.split(":"):
+                yield f"{name}, {statement.name}: lets in {principal}, which is not of the cell's account"
     for condition in statement.conditions:
         # A denial of everybody but the tenant names it as well; one that names another is as foreign as an allowance.
         if _TENANT_KEYS.fullmatch(condition.key) and condition.operator != "null":
@@ -157,6 +163,13 @@ def _of_statement(name: str, statement: Statement, own: Own) -> Iterator[str]:
             for value in condition.values:
                 if statement.allows and own.foreign_prefix(value):
                     yield f"{name}, {statement.name}: lists {value!r} of the shared bucket"
+
+
+def _principals(statement: Statement) -> Iterator[str]:
+    """Accounts, and what accounts have. ``*`` is for the rules of exposure, and services are of no account."""
+    for kind, names in (statement.principals or {}).items():
+        if kind.lower() not in ("service", "federated"):
+            yield from (each for each in names if each != "*")
 
 
 def _foreign_values(values: Iterable[str], own: Own) -> Iterator[str]:

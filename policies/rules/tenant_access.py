@@ -199,6 +199,8 @@ RULES: tuple[Rule, ...] = (
                 "services",
                 [
                     "s3",
+                    "s3express",
+                    "s3-object-lambda",
                     "kms",
                     "secretsmanager",
                     "dynamodb",

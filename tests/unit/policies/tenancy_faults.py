@@ -106,6 +106,14 @@ FAULTS: list[tuple[str, str, Fault]] = [
         "silo",
         lambda s: s.changed("key:Key", policy=statement(Principal={"AWS": THEIRS.role_arn(ACCOUNT)}, Resource="*")),
     ),
+    *(
+        (
+            "tenancy-foreign-reference",
+            "silo",
+            lambda s, principal=principal: s.changed("key:Key", policy=statement(Principal=principal, Resource="*")),
+        )
+        for principal in ({"AWS": "arn:aws:iam::999999999999:root"}, {"AWS": ["999999999999"]}, {"CanonicalUser": "7"})
+    ),
     (
         "tenancy-foreign-reference",
         "silo",

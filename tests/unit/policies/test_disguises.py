@@ -9,7 +9,7 @@ import pytest
 from policies.evaluate import Finding, Outcome, evaluate
 from policies.rules import RULES
 from policies.values import Secret
-from tests.unit.policies.stacks import R, Spec, allow, facts_of, policy, stack_of
+from tests.unit.policies.stacks import SILO, R, Spec, allow, facts_of, policy, stack_of
 
 BY_ID = {rule.id: rule for rule in RULES}
 BUCKET_POLICY = "aws:s3/bucketPolicy:BucketPolicy"
@@ -228,3 +228,24 @@ def test_a_switch_may_be_a_text_and_a_secret_one_is_not_taken_for_kept(
 )
 def test_a_secret_hides_nothing_from_a_rule(rule: str, type_: str, properties: dict[str, Any]) -> None:
     assert {each.outcome for each in found(rule, type_, properties)} == {Outcome.UNDECIDED}
+
+
+@pytest.mark.parametrize("name", ["AmazonS3ReadOnlyAccess", "ReadOnlyAccess", "job-function/ViewOnlyAccess"])
+def test_a_tenants_role_gets_no_policy_that_aws_writes_for_all_of_an_accounts_resources(name: str) -> None:
+    attachment = {"role": "acme", "policyArn": f"arn:aws:iam::aws:policy/{name}"}
+    assert found("access-managed-policy", ATTACHMENT, attachment, SILO)
+    assert not found("access-managed-policy", ATTACHMENT, attachment)
+    service = {"policyArn": "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"}
+    assert not found("access-managed-policy", ATTACHMENT, service, SILO)
+
+
+def test_all_ports_are_every_port() -> None:
+    rule = {"type": "ingress", "protocol": "tcp", "cidrBlocks": ["10.0.0.0/8"]}
+    assert found("exposure-ingress-rule", RULE, {**rule, "fromPort": 0, "toPort": 65535})
+    assert not found("exposure-ingress-rule", RULE, {**rule, "fromPort": 5432, "toPort": 5432})
+
+
+def test_a_public_snapshot_is_a_public_database() -> None:
+    for type_ in ("aws:rds/snapshot:Snapshot", "aws:rds/snapshotCopy:SnapshotCopy"):
+        assert found("exposure-database", type_, {"sharedAccounts": ["all"]})
+        assert not found("exposure-database", type_, {"sharedAccounts": ["111122223333"]})
