@@ -52,6 +52,7 @@ def succeeded(attempts: Iterable[Attempt]) -> tuple[str, ...]:
         for each in attempts
         if each.severity is not Severity.WALL
         and each.attacker != INSPECTOR
+        and not each.name.endswith("-alone")  # asks what would be if the other walls were not there
         and not each.refused
         and each.actual.startswith(("ok", "23"))
     )

@@ -20,11 +20,10 @@ def part(name: str, verdicts: Sequence[Verdict]) -> str:
     both = sum(1 for each in verdicts if each.probes and each.rules)
     proof = sum(1 for each in verdicts if each.probes)
     rules = sum(1 for each in verdicts if each.rules)
+    caught = sum(1 for each in verdicts if each.caught)
     lines = [
-        (
-            f"{len(verdicts)} faults, {sum(1 for each in verdicts if each.caught)} caught: {proof} by the proof, {rules} "
-            f"by policies, {both} by both. {exploitable} were exploitable, {len(verdicts) - exploitable} defence in depth."
-        ),
+        f"{len(verdicts)} faults, {caught} caught: {proof} by the proof, {rules} by policies, {both} by both.",
+        f"{exploitable} were exploitable, {len(verdicts) - exploitable} defence in depth.",
         "",
         f"| {' | '.join(_HEADINGS)} |",
         "|---" * len(_HEADINGS) + "|",
