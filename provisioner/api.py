@@ -37,6 +37,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_SAID = r"^[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*$"  #: something on one line
+
+
 class Unauthorized(Reject):
     code = "unauthorized"
 
@@ -44,8 +47,8 @@ class Unauthorized(Reject):
 class Authorisation(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    by: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$", description="who authorises it")
-    reason: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")
+    by: str = Field(min_length=1, max_length=100, pattern=_SAID, description="who authorises it")
+    reason: str = Field(min_length=1, max_length=500, pattern=_SAID)
 
 
 class AnswerBody(Authorisation):

@@ -232,6 +232,16 @@ def test_an_operator_sees_events_and_their_tenants(client: httpx.Client) -> None
     assert client.post("/v1/events/evt_1/retry", headers=AUTHORIZED).status_code == 202
 
 
+@pytest.mark.parametrize("answer", ["approve", "reject"])
+def test_an_answer_needs_a_token_a_name_and_something_that_waits(client: httpx.Client, answer: str) -> None:
+    path, said = f"/v1/operations/7/{answer}", {"by": "ada", "reason": "it is empty"}
+    assert client.post(path, json=said).status_code == 401
+    assert client.post(path, json=said, headers={"Authorization": f"Bearer {APPLICATION}"}).status_code == 401
+    for blank in ({**said, "by": "  "}, {**said, "reason": " "}, {"by": "ada"}, {**said, "diff_hash": "7"}):
+        assert client.post(path, json=blank, headers=AUTHORIZED).status_code == 422
+    assert client.post(path, json=said, headers=AUTHORIZED).status_code == 404
+
+
 def test_no_request_makes_the_api_fail(client: httpx.Client) -> None:
     """Schemathesis over the whole API, in both tokens' roles."""
     document = client.get("/openapi.json", headers=AUTHORIZED).json()
