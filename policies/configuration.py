@@ -11,6 +11,11 @@ from typing import Any
 from policies.model import Level, Rule
 
 
+def _matches(pattern: str, name: str) -> bool:
+    """Brackets stand for themselves: names of resources have them."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+
 @dataclass(frozen=True)
 class Exemption:
     """``stack`` and ``resource`` are patterns (``*``, ``?``) for a stack's name and a resource's URN or name."""
@@ -23,7 +28,11 @@ class Exemption:
 
     def covers(self, stack_name: str, urn: str) -> bool:
         name = urn.rsplit("::", 1)[-1]
-        return fnmatchcase(stack_name, self.stack) and any(fnmatchcase(each, self.resource) for each in (urn, name))
+        return _matches(self.stack, stack_name) and any(_matches(self.resource, each) for each in (urn, name))
+
+    @property
+    def covers_everything(self) -> bool:
+        return self.covers("q0vz7w", "urn:pulumi:q0vz7w::x4k::y9j:w8/v7m:U6::t5h")
 
     def holds(self, today: date) -> bool:
         return today <= self.expires

@@ -138,7 +138,9 @@ def _validate(where: str, value: Any, schema: Mapping[str, Any]) -> None:
     for error in sorted(Draft202012Validator(schema).iter_errors(value), key=lambda each: list(each.path)):
         place = where + "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in error.absolute_path)
         meaning = error.schema.get("description") if isinstance(error.schema, Mapping) else None
-        raise ConfigurationError(f"{place}: {error.message[:200]}" + (f"; it is the {meaning}" if meaning else ""))
+        raise ConfigurationError(
+            f"{place}: {error.message[:200]}" + (f"; it is meant for: {meaning}" if meaning else "")
+        )
 
 
 def _exemption(where: str, raw: Mapping[str, Any], today: date) -> Exemption:
@@ -157,7 +159,13 @@ def _exemption(where: str, raw: Mapping[str, Any], today: date) -> Exemption:
             f"{where}.expires: {text} is more than {LONGEST_EXEMPTION.days} days ahead; write an earlier day, and "
             "look at it again then"
         )
-    return Exemption(raw["owner"], raw["reason"], expires, raw["resource"], raw.get("stack", "*"))
+    found = Exemption(raw["owner"], raw["reason"], expires, raw["resource"], raw.get("stack", "*"))
+    if found.covers_everything:
+        raise ConfigurationError(
+            f"{where}.resource: {raw['resource'][:40]!r} exempts every resource of every stack; name resources or a "
+            "stack, or set the rule's enforcementLevel"
+        )
+    return found
 
 
 def _whole_numbers(value: Any) -> Any:

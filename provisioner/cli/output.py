@@ -48,7 +48,8 @@ out = cast("Console", _Console(stderr=False))
 err = cast("Console", _Console(stderr=True))
 _ANSI = {"bold": 1, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 #: What could steer a terminal; messages of others are printed too.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Control characters, and marks that turn the direction in which text is read.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def exit_code(error: TenantryError) -> int:

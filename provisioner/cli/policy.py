@@ -130,10 +130,24 @@ def explain(
 @policy.command()
 @reports_errors
 def validate(config: ConfigOption = None) -> None:
-    """Check the policy configuration file alone."""
+    """Check the policy configuration file alone. An exemption that has expired is an error."""
+    from datetime import UTC, datetime
+
+    from provisioner.errors import ConfigurationInvalid
+
     settings = _configuration(config, required=True)
-    exemptions = sum(len(each.exemptions) for each in settings.rules.values())
-    out.print(f"The policy configuration is valid: {len(settings.rules)} rules set, {exemptions} exemptions.")
+    exemptions = [(rule, each) for rule, found in settings.rules.items() for each in found.exemptions]
+    today = datetime.now(UTC).date()
+    expired = [
+        f"{rule}: the exemption of {each.resource} that {each.owner} answers for expired on {each.expires}"
+        for rule, each in exemptions
+        if not each.holds(today)
+    ]
+    if expired:
+        raise ConfigurationInvalid(
+            "; ".join(expired), hint="mend what it was for, or have somebody answer for it until another day"
+        )
+    out.print(f"The policy configuration is valid. Rules set: {len(settings.rules)}; exemptions: {len(exemptions)}.")
 
 
 def _configuration(path: Path | None, *, required: bool = False) -> Configuration:

@@ -71,18 +71,32 @@ def of_file(path: Path, stack_config: Path | None, rules: Sequence[Rule], config
             facts = of_config(stack_name, project, _config(stack_config))
         except UnreadableSpec as error:
             raise ConfigurationInvalid(str(error)) from None
+    try:
+        as_it_stands(deployment)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        raise Reject(
+            f"{path}: its resources are not in the form of an export",
+            hint="write it again: pulumi stack export --file FILE",
+        ) from None
     return judged(deployment, facts, rules, configuration, path.as_posix())
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_duplicates)
     except OSError as error:
         raise Reject(f"{path} can't be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Reject(f"{path} is no export of a stack", hint="write one: pulumi stack export --file FILE")
+    return found
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError
     return found
 
 

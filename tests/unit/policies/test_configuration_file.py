@@ -75,7 +75,7 @@ def test_levels_parameters_and_exemptions_are_taken() -> None:
         ),
         (
             {"records-retention": {"days": "30"}},
-            "records-retention.days: '30' is not of type 'integer'; it is the least",
+            "records-retention.days: '30' is not of type 'integer'; it is meant for: least",
         ),
         ({"records-retention": {"days": 0}}, "records-retention.days: 0 is less than the minimum of 1"),
         ({"records-retention": {"days": True}}, "True is not of type 'integer'"),
@@ -95,6 +95,8 @@ def test_levels_parameters_and_exemptions_are_taken() -> None:
         (exempting(expires="20270131"), "is no date"),
         (exempting(expires="31.1.2027"), "is no date"),
         (exempting(expires="2031-01-31"), "is more than 366 days ahead"),
+        (exempting(resource="*"), "exemptions[0].resource: '*' exempts every resource of every stack"),
+        (exempting(resource="urn:*::*", stack="?*"), "exempts every resource of every stack"),
     ],
 )
 def test_what_can_not_be_understood_is_an_error_that_says_where(value: Any, message: str) -> None:
@@ -162,3 +164,9 @@ def test_schemas_are_schemas_and_defaults_satisfy_them(rule: Any) -> None:
     for schema in schema_of(rule).values():
         Draft202012Validator.check_schema(schema)
     assert rule_settings(rule, rule.defaults).parameters == rule.defaults
+
+
+def test_brackets_of_an_exemption_stand_for_themselves() -> None:
+    found = read(exempting(resource="web[0]")).rules["encryption-topic"].exemptions[0]
+    assert found.covers("dev", "urn:pulumi:dev::shop::aws:sns/topic:Topic::web[0]")
+    assert not found.covers("dev", "urn:pulumi:dev::shop::aws:sns/topic:Topic::web0")

@@ -29,7 +29,9 @@ USED = (
 CONFIGURATION = {
     "records-retention": "advisory",
     "encryption-queue": {
-        "exemptions": [{"resource": "*", "owner": "ann", "reason": "is <moved>", "expires": "2026-12-31"}]
+        "exemptions": [
+            {"resource": "*", "stack": "dev", "owner": "ann", "reason": "is <moved>", "expires": "2026-12-31"}
+        ]
     },
 }
 

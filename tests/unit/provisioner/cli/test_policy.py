@@ -82,7 +82,7 @@ def test_check_takes_a_configuration_from_the_option_or_the_environment(
     assert "advisory" in run("check", "--file", bad, "--config", str(config)).output
     monkeypatch.setenv("TENANTRY_POLICY_CONFIG", str(config))
     assert json.loads(run("check", "--file", bad, "--format", "json").stdout)["passed"] is True
-    assert "2 rules set" in run("validate").output
+    assert "Rules set: 2" in run("validate").output
 
 
 def test_an_expired_exemption_fails_where_it_covers_and_is_shown_where_it_does_not(
@@ -92,6 +92,8 @@ def test_an_expired_exemption_fails_where_it_covers_and_is_shown_where_it_does_n
     exemption = {"resource": "r0", "owner": "ann", "reason": "web", "expires": "2020-01-01"}
     config.write_text(json.dumps({"exposure-subnet": {"exemptions": [exemption]}}))
     assert "expired on 2020-01-01)" in run("check", "--file", bad, "--config", str(config), code=1).output
+    told = run("validate", "--config", str(config), code=3).output
+    assert "exposure-subnet: the exemption of r0 that ann answers for expired on 2020-01-01" in told
     assert "covers nothing any more" in run("check", "--file", good, "--config", str(config)).output
 
 
@@ -128,6 +130,16 @@ def test_a_stack_of_tenantrys_is_judged_by_its_specification(tmp_path: Path) -> 
         ("[]", 4),
         ("{}", 4),
         ('{"version": 3, "deployment": {"resources": [{"urn": "x"}]}}', 4),
+        ('{"version": 3, "deployment": {"resources": []}, "deployment": {"resources": []}}', 4),
+        ('{"version": 3, "deployment": {"resources": [{"urn": "a::b::c::d", "inputs": [1]}]}}', 4),
+        ('{"version": 3, "deployment": {"resources": [{"urn": "a::b::c::d", "dependencies": 7}]}}', 4),
+        (
+            '{"version": 3, "deployment": {"resources": [{"urn": "a::b::c::d", "inputs": {"a": '
+            + "[" * 900
+            + "]" * 900
+            + "}}]}}",
+            4,
+        ),
         ("{" * 99999, 4),
     ],
 )
