@@ -87,3 +87,47 @@ def test_an_error_in_the_preview_is_told_and_the_gate_never_asked(workbench: Any
     with pytest.raises(Exception, match="the program is wrong"):
         workbench.deployer().up(StackRequest(STACK, program, gate=asked.append))
     assert asked == []
+
+
+def test_deletions_show_however_they_come_about(workbench: Any, thing: Any) -> None:
+    """With their component, kept in the cloud, under another name, and beside an alias of something else."""
+    deployer = workbench.deployer()
+
+    def program() -> None:
+        parent = pulumi.ComponentResource("tenantry:index:Group", "group")
+        thing("child", size=1, opts=pulumi.ResourceOptions(parent=parent))
+        thing("kept-in-the-cloud", size=1, opts=pulumi.ResourceOptions(retain_on_delete=True))
+        thing("renamed", size=1)
+        thing("moved", size=1)
+
+    def without() -> None:
+        thing("new-name", size=1, opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="moved")]))
+        thing("another", size=1, opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="never-was")]))
+
+    deployer.up(StackRequest(STACK, program))
+    seen: list[Plan] = []
+    deployer.up(StackRequest(STACK, without, gate=seen.append))
+    gone = {step.name for step in seen[0].steps if step.op == "delete" and step.type == "fake:index:Thing"}
+    assert gone == {"child", "kept-in-the-cloud", "renamed"}
+
+
+@pytest.mark.parametrize("lie", ["another value", "one more", "one less"])
+def test_a_program_that_shows_something_else_than_it_does_changes_nothing(
+    workbench: Any, thing: Any, fake_cloud: Any, lie: str
+) -> None:
+    deployer = workbench.deployer()
+    deployer.up(StackRequest(STACK, lambda: thing("kept", size=1) and None))
+
+    def program() -> None:
+        previewed = pulumi.runtime.is_dry_run()
+        if lie != "one less" or previewed:
+            thing("kept", size=9 if lie == "another value" and not previewed else 1)
+        if lie == "one more" and not previewed:
+            thing("smuggled", size=9)
+
+    with pytest.raises(Exception, match="plan"):
+        deployer.up(StackRequest(STACK, program, gate=lambda plan: None))
+    assert fake_cloud.names() == {"kept"}
+    assert [
+        each["inputs"]["size"] for each in workbench.state.deployment(STACK)["resources"] if "Thing" in each["urn"]
+    ] == [1]
