@@ -44,10 +44,12 @@ def environment_of(resource: Resource, facts: Facts) -> str | None:
     """``production``, ...: of the stack's specification, or of the resource's tag ``environment``; None if unknown."""
     if facts.environment is not None:
         return facts.environment.value
-    value = tags_of(resource).get("environment")
-    if is_unknown(value):
+    # AWS tells tags apart by case, people don't.
+    values = [value for name, value in tags_of(resource).items() if str(name).lower() == "environment"]
+    if any(is_unknown(each) for each in values):
         raise CannotTell("the tag environment")
-    return str(value) if value else None
+    found = next((str(each).strip().lower() for each in values if each), None)
+    return "production" if found == "prod" else found
 
 
 def is_copy(properties: Any) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from policies.documents import Condition, Malformed, Statement, statements
-from policies.grants import TENANT_VARIABLE, covers_action, everybody, matches, pins_tag
+from policies.grants import TENANT_VARIABLE, covers_action, everybody, is_any, matches, pins_tag
 from policies.identities import POLICIES, of_each_statement
 from policies.model import Facts, Parameter, Resource, Rule, Severity
 from policies.references import saas_lens, soc2
@@ -148,8 +148,10 @@ def _key_statement(statement: Statement, tenant: str, facts: Facts) -> Iterator[
     if not statement.allows:
         return
     mine = {tenant, PLATFORM}
-    for condition in statement.condition(_PRINCIPAL_TAG):
-        others = [each for each in condition.values if each != tenant]
+    for condition in statement.conditions:
+        if condition.operator == "null" or not condition.key.endswith(("/tenant_id", ":tenant_id")):
+            continue
+        others = [each for each in condition.values if each != tenant and not _VARIABLE.fullmatch(each)]
         if tenant != PLATFORM and others:
             yield f"it is for sessions of {', '.join(others)}"
     names = [value for each in statement.conditions for value in each.values]
@@ -169,8 +171,10 @@ def _key_statement(statement: Statement, tenant: str, facts: Facts) -> Iterator[
 
 def _purpose(condition: Condition) -> bool:
     """Whether it ties the use of a key to a service or to the data that is encrypted."""
-    return condition.requires and (
-        condition.key == "kms:viaservice" or condition.key.startswith("kms:encryptioncontext")
+    return (
+        condition.requires
+        and (condition.key == "kms:viaservice" or condition.key.startswith("kms:encryptioncontext"))
+        and not any(is_any(each) for each in condition.values)
     )
 
 

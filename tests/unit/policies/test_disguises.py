@@ -249,3 +249,27 @@ def test_a_public_snapshot_is_a_public_database() -> None:
     for type_ in ("aws:rds/snapshot:Snapshot", "aws:rds/snapshotCopy:SnapshotCopy"):
         assert found("exposure-database", type_, {"sharedAccounts": ["all"]})
         assert not found("exposure-database", type_, {"sharedAccounts": ["111122223333"]})
+
+
+@pytest.mark.parametrize(
+    "tags", [{"Environment": "production"}, {"environment": "Production"}, {"environment": "prod"}]
+)
+def test_production_has_many_spellings(tags: dict[str, str]) -> None:
+    assert found("resilience-multi-az", INSTANCE, {"tags": tags})
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"StringLike": {"kms:ViaService": "*"}},
+        {"StringLike": {"kms:EncryptionContext:aws:s3:arn": ["arn:aws:s3:::acme", "*"]}},
+        {"StringEquals": {"kms:EncryptionContext:tenant_id": "other"}},
+        {"StringEquals": {"kms:ViaService": "s3.eu-west-1.amazonaws.com", "aws:PrincipalTag/tenant_id": ["acme", "b"]}},
+    ],
+    ids=str,
+)
+def test_a_condition_of_a_key_policy_that_fits_anything_or_another_tenant_limits_nothing(
+    condition: dict[str, Any],
+) -> None:
+    statement = allow("kms:Decrypt", "*", condition, {"AWS": "arn:aws:iam::111122223333:root"})
+    assert found("access-key-policy", KEY, {"policy": policy(statement)}, SILO)
