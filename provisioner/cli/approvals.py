@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from provisioner.registry.approvals import Answer, ApprovalRecord
 
-OperationArgument = Annotated[int, typer.Argument(metavar="OPERATION", min=1, help="the operation's number")]
+OperationArgument = Annotated[
+    int, typer.Argument(metavar="OPERATION", min=1, max=2**63 - 1, help="the operation's number")
+]
 ByOption = Annotated[
     str, typer.Option("--by", help="who answers; it is recorded", default_factory=lambda: getpass.getuser())
 ]

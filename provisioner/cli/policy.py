@@ -78,7 +78,7 @@ def check(
     # An export may hold what no encoding has: half of a surrogate pair.
     text = _rendered(format_, checked, advice).encode(errors="replace").decode()
     if output is not None:
-        output.write_text(text, encoding="utf-8")
+        _write(output, text)
     else:
         sys.stdout.write(text)
     if any(each.blocking for each in checked):
@@ -148,6 +148,15 @@ def validate(config: ConfigOption = None) -> None:
             "; ".join(expired), hint="mend what it was for, or have somebody answer for it until another day"
         )
     out.print(f"The policy configuration is valid. Rules set: {len(settings.rules)}; exemptions: {len(exemptions)}.")
+
+
+def _write(path: Path, text: str) -> None:
+    from provisioner.errors import Reject
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Reject(f"{path} can't be written: {error.strerror}", hint="name another file: --output FILE") from None
 
 
 def _configuration(path: Path | None, *, required: bool = False) -> Configuration:

@@ -64,6 +64,8 @@ def test_check_writes_each_format_to_stdout_or_a_file(bad: str, tmp_path: Path) 
     assert document["passed"] is False
     assert {each["rule"] for each in document["stacks"][0]["findings"]} == {"exposure-subnet", "ownership-tags"}
     run("check", "--file", bad, "--format", "sarif", "--output", str(tmp_path / "out.sarif"), code=1)
+    told = run("check", "--file", bad, "--format", "sarif", "--output", str(tmp_path), code=4).output
+    assert "can't be written: Is a directory" in told
     results = json.loads((tmp_path / "out.sarif").read_text())["runs"][0]["results"]
     assert [each["ruleId"] for each in results] == ["exposure-subnet", "ownership-tags"]
     suites = ElementTree.fromstring(run("check", "--file", bad, "--format", "junit", code=1).stdout)
