@@ -6,6 +6,7 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 # More than two cores: tests wait for engines and servers.
 WORKERS ?= 4
+XDIST := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export PYTHONPATH := $(CURDIR)
 
 help:  ## this list
@@ -24,19 +25,19 @@ demo-down: setup-python  ## stop everything that the demo left running, and its 
 	@bin/tenantry local down
 
 test: setup  ## every test but the soak tests
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not soak" $(PYTEST_ARGS)
+	$(RUN) -m pytest $(XDIST) -m "not soak" $(PYTEST_ARGS)
 
 unit: setup-python  ## tests that need no service
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile tests/unit $(PYTEST_ARGS)
+	$(RUN) -m pytest $(XDIST) tests/unit $(PYTEST_ARGS)
 
 integration: setup  ## real Postgres, moto server, Pulumi engine
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not soak" tests/integration $(PYTEST_ARGS)
+	$(RUN) -m pytest $(XDIST) -m "not soak" tests/integration $(PYTEST_ARGS)
 
 acceptance: setup  ## the product as a user starts it
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m "not soak" tests/acceptance $(PYTEST_ARGS)
+	$(RUN) -m pytest $(XDIST) -m "not soak" tests/acceptance $(PYTEST_ARGS)
 
 soak: setup  ## crashes at every point, long histories: tens of minutes
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -m soak $(PYTEST_ARGS)
+	$(RUN) -m pytest $(XDIST) -m soak $(PYTEST_ARGS)
 
 bench: setup  ## every benchmark, each against its baseline in the same run
 	$(RUN) -m benchmarks
