@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from provisioner.deployer.command import Finished
 from provisioner.deployer.events import STACK_TYPE, EventLog, plain
 from provisioner.deployer.types import StackRequest
-from provisioner.urns import split_urn
 from provisioner.engine.scrubbing import Scrubber
 from provisioner.errors import EngineFailed, ProtectedResource, StackLocked, TenantryError, UpdateRejected
+from provisioner.urns import split_urn
 
 _LOCKED = "the stack is currently locked by"
 _NO_STACK = re.compile(r"no stack named '[^']*' found")
