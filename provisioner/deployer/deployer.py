@@ -211,10 +211,14 @@ class Deployer:
                 arguments += ["--message", request.message]
             command = EngineCommand([*arguments, *extra], cwd=work_dir, env=environment, on_start=on_start)
             self._current = command
+            if gated is not None:
+                gated.begins(command.kill)
             try:
                 return command.run()
             finally:
                 self._current = None
+                if gated is not None:
+                    gated.ended()
 
     def _look_up(self, operation: Operation, request: StackRequest) -> Mapping[str, Any]:
         """The stack's present deployment, {} if unknown; makes the stack, and frees it from the locks of the dead."""
