@@ -122,4 +122,9 @@ def _top(path: str) -> str:
 
 def _shown(value: Any) -> Any:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    return value if len(text) <= _SHOWN_VALUE else text[:_SHOWN_VALUE] + "..."
+    if len(text) <= _SHOWN_VALUE and "\x00" not in text and "\\u0000" not in text:
+        return value
+    # PostgreSQL stores no NUL in JSON; what is approved is the hash over the inputs as they are.
+    return text[:_SHOWN_VALUE].replace("\x00", "\N{SYMBOL FOR NULL}").replace("\\u0000", "\N{SYMBOL FOR NULL}") + (
+        "..." if len(text) > _SHOWN_VALUE else ""
+    )

@@ -94,7 +94,10 @@ async def list_approvals(
 async def decide(
     connection: AsyncConnection, operation_id: int, answer: Answer, *, by: str, reason: str, diff_hash: str
 ) -> bool:
-    """Record an answer to the diff with that hash; False if it is answered already, has expired or is another one."""
+    """Record an answer to the diff with that hash; False if it is answered already, has expired or is another one.
+
+    A rejection takes back an approval that no operation has relied on yet.
+    """
     cursor = await connection.execute(
         _sql("decide"),
         {

@@ -12,7 +12,9 @@ SELECT * FROM registry.approval
 -- name: decide
 UPDATE registry.approval
    SET decision = %(decision)s, decided_by = %(decided_by)s, decided_at = now(), reason = %(reason)s
- WHERE operation_id = %(operation_id)s AND decision IS NULL AND expires_at > now() AND diff_hash = %(diff_hash)s
+ WHERE operation_id = %(operation_id)s AND diff_hash = %(diff_hash)s AND expires_at > now()
+   -- An approval that nothing has relied on yet can be taken back.
+   AND (decision IS NULL OR (decision = 'approved' AND used_by IS NULL AND %(decision)s::text = 'rejected'))
 RETURNING operation_id
 -- name: approved
 SELECT diff_hash FROM registry.approval

@@ -214,6 +214,11 @@ async def test_a_rejected_or_expired_or_forged_answer_lets_nothing_happen(
             await service.answer(first, Answer.APPROVED)
         with pytest.raises(ApprovalNeeded):
             await service.up(things(thing))
+        taken_back = (await service.last()).operation_id
+        await service.answer(taken_back, Answer.APPROVED)
+        await service.answer(taken_back, Answer.REJECTED)
+        with pytest.raises(ApprovalNeeded):
+            await service.up(things(thing))
         second = (await service.last()).operation_id
         await service.answer(second, Answer.APPROVED)
         with psycopg.connect(workbench.backend_url, autocommit=True) as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from typing import Any
 
@@ -74,6 +75,12 @@ def test_a_long_value_is_cut_for_the_eye_and_whole_for_the_hash() -> None:
     assert len(str(one)) < 1000
     assert one[0]["changed"] == other[0]["changed"]
     assert diff_hash(one) != diff_hash(other)
+
+
+def test_a_diff_can_be_stored_whatever_is_in_it() -> None:
+    old = {"inputs": {"a": "x\x00y", "b": ["\x00"], "c": "\\u0000"}}
+    step = PlannedStep(urn("aws:kms/key:Key", "k"), "delete", ("a", "b", "c"), (), old, {})
+    assert "\\u0000" not in json.dumps(diff(Plan("acme", (), (step,))))
 
 
 def test_the_diff_is_independent_of_what_is_done_with_it() -> None:
