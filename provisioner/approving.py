@@ -102,10 +102,14 @@ def _closed(record: ApprovalRecord) -> NotAwaited:
             f"operation {record.operation_id} was {record.decision} by {record.decided_by} at {when}",
             hint="`tenantry approvals` lists what waits",
         )
-    subject = record.tenant_id or record.stack_name
+    anew = (
+        f"tenants reconcile {record.tenant_id}"
+        if record.tenant_id
+        else f"platform up --cell {_cell(record.stack_name)}"
+    )
     return NotAwaited(
         f"the question of operation {record.operation_id} expired at {record.expires_at:%Y-%m-%d %H:%M} UTC",
-        hint=f"have it asked anew: tenantry tenants reconcile {subject}",
+        hint=f"have it asked anew: tenantry {anew}",
     )
 
 

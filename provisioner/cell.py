@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from components.spec import Environment, PlatformOutputs, PlatformSpec
-from provisioner import fingerprint, stack_request
+from provisioner import failures, fingerprint, stack_request
 from provisioner.deployer import Operation
 from provisioner.engine.state import PostgresState
 from provisioner.errors import OperatorNeeded
@@ -89,14 +89,7 @@ class Cells:
         return True
 
     async def _park(self, held: Held, cell: str, error: OperatorNeeded) -> None:
-        failure = {
-            "code": error.code,
-            "message": error.message,
-            "hint": error.hint,
-            "at": datetime.now(UTC).isoformat(),
-            "judged_by": fingerprint.judged_by(self.policy_version),
-            **error.detail,
-        }
+        failure = failures.described(error, self.policy_version)
         async with self.pool.connection() as connection:
             await held.require(connection)
             await platforms.record_failure(connection, cell, failure)

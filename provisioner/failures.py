@@ -62,13 +62,8 @@ async def record(
             next_attempt = datetime.now(UTC) + timedelta(seconds=error.look_again_s)
         failure = {
             "class": "retry" if retry else "operator",
-            "code": error.code,
-            "message": error.message,
-            "hint": error.hint,
-            "at": datetime.now(UTC).isoformat(),
-            "judged_by": fingerprint.judged_by(policy_version),
             "checkpoint": checkpoint_version,
-            **(error.detail if isinstance(error, OperatorNeeded) else {}),
+            **described(error, policy_version),
         }
         made = await tenants.record_failure(connection, tenant_id, failure, next_attempt)
         then = f"tried again at {next_attempt:%H:%M:%S} UTC" if retry else "an operator must act"
@@ -81,6 +76,18 @@ async def record(
         )
     log.warning("reconcile.failed", code=error.code, retry=retry, attempts=made, message=error.message)
     return retry
+
+
+def described(error: TenantryError, policy_version: str) -> dict[str, Any]:
+    """``{code, message, hint, at, judged_by}`` and the error's detail, for JSON: what a tenant or a platform keeps."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "at": datetime.now(UTC).isoformat(),
+        "judged_by": fingerprint.judged_by(policy_version),
+        **(error.detail if isinstance(error, OperatorNeeded) else {}),
+    }
 
 
 def unexpected(error: Exception) -> RetryLater:

@@ -50,9 +50,8 @@ def stacks_of_resources(resources: Iterable[Mapping[str, Any]]) -> tuple[Stack, 
 
 def as_it_stands(deployment: Mapping[str, Any]) -> tuple[Stack, Stack]:
     """As ``stacks_of``, but with what the cloud says in the place of what was asked for: for a look at what stands."""
-    kept = [each for each in deployment.get("resources") or () if not each.get("delete")]
-    real = [_resource(each, {**(each.get("inputs") or {}), **(each.get("outputs") or {})}) for each in kept]
-    return Stack(tuple(real)), Stack(tuple(real))
+    _, real = stacks_of(deployment)
+    return real, real
 
 
 def _resource(state: Mapping[str, Any], properties: Mapping[str, Any]) -> Resource:
