@@ -30,6 +30,9 @@ class Account:
         self.lock = threading.RLock()
         #: Called with the ids of new deliveries after the transaction that made them, with the lock released.
         self.on_deliveries: Callable[[list[str]], None] = lambda _: None
+        #: The account's time up to which everything that was due is done.
+        self.ticked_at = 0
+        self._moment: int | None = None
         self._request: Object = {"id": None, "idempotency_key": None}
         self._queued: list[str] = []
 
@@ -77,7 +80,18 @@ class Account:
             clock = self.store.get("test_helpers.test_clock", test_clock)
             if clock is not None:
                 return int(clock["frozen_time"])
+        if self._moment is not None:
+            return self._moment
         return int(self.wall()) + int(self.setting("clock_offset", 0))
+
+    @contextmanager
+    def as_of(self, moment: int) -> Iterator[None]:
+        """Inside, the account's own time is ``moment``: what was due then happens then, however late it is done."""
+        former, self._moment = self._moment, moment
+        try:
+            yield
+        finally:
+            self._moment = former
 
     # -- objects
 

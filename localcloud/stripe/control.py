@@ -1,12 +1,17 @@
-"""/_local/...: what Stripe has no API for: time, faults, deliveries. JSON both ways, with the API key."""
+"""/_local/...: what Stripe has no API for: time, faults, deliveries, customers. JSON both ways, with the API key.
+
+``control`` performs one without HTTP.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,47 +20,61 @@ from starlette.routing import Route
 from localcloud.stripe.account import Account
 from localcloud.stripe.app import authenticate
 from localcloud.stripe.delivery import DEFAULT_FAULTS, DEFAULT_RETRY
-from localcloud.stripe.errors import ApiError, invalid
+from localcloud.stripe.dispatch import date_header
+from localcloud.stripe.errors import ApiError, invalid, unrecognized_url
 from localcloud.stripe.render import render
 from localcloud.stripe.resources import checkout
 from localcloud.stripe.subscriptions import schedule
 from localcloud.stripe.subscriptions.invoices import DEFAULT_DUNNING
 
-Answer = dict[str, Any]
-Control = Callable[[Account, Request, dict[str, Any]], Answer | Awaitable[Answer]]
+
+@dataclass(frozen=True)
+class Command:
+    """A call of a control route: the ids of its path, its query and its JSON body."""
+
+    ids: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+Control = Callable[[Account, Command], dict[str, Any]]
 
 MAX_ADVANCE_S = 10 * 366 * 86400
 #: Billing steps between which deliveries and other requests get their turn.
 STEPS_AT_ONCE = 20
 
 
+def control(account: Account, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The answer of a control route, without HTTP. ``ApiError`` as everywhere."""
+    plain, _, query = path.partition("?")
+    for pattern, known, handler in TABLE:
+        match = re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), plain)
+        if match and known == method:
+            return handler(account, Command(match.groupdict(), dict(parse_qsl(query)), body or {}))
+    raise unrecognized_url(method, path)
+
+
 def routes(account: Account) -> list[Route]:
-    table: list[tuple[str, str, Control]] = [
-        ("/_local/health", "GET", _health),
-        ("/_local/clock", "GET", _clock),
-        ("/_local/clock/advance", "POST", _advance),
-        ("/_local/faults", "GET", _faults),
-        ("/_local/faults", "POST", _set_faults),
-        ("/_local/settings", "GET", _settings),
-        ("/_local/settings", "POST", _set_settings),
-        ("/_local/deliveries", "GET", _deliveries),
-        ("/_local/checkout/{session}/complete", "POST", _complete_checkout),
-        ("/_local/redeliver/{event}", "POST", _redeliver),
-        ("/_local/webhook_endpoints/{endpoint}/roll_secret", "POST", _roll_secret),
+    return [
+        Route(path, _endpoint(account, handler, checked=path != "/_local/health"), methods=[method])
+        for path, method, handler in TABLE
     ]
-    return [Route(path, _endpoint(account, control), methods=[method]) for path, method, control in table]
 
 
-def _endpoint(account: Account, control: Control) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(account: Account, handler: Control, *, checked: bool) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         body = await request.body()
         try:
-            if control is not _health:
+            if checked:
                 authenticate(request)
-            answer = control(account, request, _json(body))
-            return JSONResponse(await answer if inspect.isawaitable(answer) else answer)
+            command = Command(request.path_params, request.query_params, _json(body))
+            if handler is _advance:
+                answer = await _advance_in_parts(account, command)
+            else:
+                answer = handler(account, command)
+            return JSONResponse(answer, headers=date_header(account))
         except ApiError as error:
-            return JSONResponse(error.body(), status_code=error.status)
+            return JSONResponse(error.body(), status_code=error.status, headers=date_header(account))
 
     return endpoint
 
@@ -72,50 +91,63 @@ def _json(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _health(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _health(account: Account, command: Command) -> dict[str, Any]:
     return {"ok": True}
 
 
-def _clock(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _clock(account: Account, command: Command) -> dict[str, Any]:
     return {"now": account.now(), "offset": account.setting("clock_offset", 0)}
 
 
-async def _advance(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    seconds = body.get("seconds")
+def _target(account: Account, command: Command) -> int:
+    seconds = command.body.get("seconds")
     if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 < seconds <= MAX_ADVANCE_S:
         raise invalid(f"seconds must be an integer from 1 to {MAX_ADVANCE_S}", param="seconds")
-    target = account.now() + seconds
-    steps = 0
-    while True:
-        with account.transaction():
-            count = schedule.advance_account(account, target, limit=STEPS_AT_ONCE)
+    return account.now() + seconds
+
+
+def _advance(account: Account, command: Command) -> dict[str, Any]:
+    target, steps = _target(account, command), 0
+    while (count := _advance_once(account, target)) == STEPS_AT_ONCE:
         steps += count
-        if count < STEPS_AT_ONCE:
-            break
+    return {**_clock(account, command), "steps": steps + count}
+
+
+async def _advance_in_parts(account: Account, command: Command) -> dict[str, Any]:
+    """As ``_advance``, with other requests and deliveries in between."""
+    target, steps = _target(account, command), 0
+    while (count := _advance_once(account, target)) == STEPS_AT_ONCE:
+        steps += count
         await asyncio.sleep(0)
-    return {"now": account.now(), "offset": account.setting("clock_offset", 0), "steps": steps}
+    return {**_clock(account, command), "steps": steps + count}
 
 
-def _faults(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _advance_once(account: Account, target: int) -> int:
+    with account.transaction():
+        return schedule.advance_account(account, target, limit=STEPS_AT_ONCE)
+
+
+def _faults(account: Account, command: Command) -> dict[str, Any]:
     return {**DEFAULT_FAULTS, **account.setting("faults", {})}
 
 
-def _set_faults(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _set_faults(account: Account, command: Command) -> dict[str, Any]:
     """Replaces all faults: what isn't given is off."""
-    checked = _checked(body, DEFAULT_FAULTS)
+    checked = _checked(command.body, DEFAULT_FAULTS)
     with account.transaction():
         account.set_setting("faults", checked)
     return checked
 
 
-def _settings(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _settings(account: Account, command: Command) -> dict[str, Any]:
     return {
         "retry": {**DEFAULT_RETRY, **account.setting("retry", {})},
         "dunning": account.setting("dunning", DEFAULT_DUNNING),
     }
 
 
-def _set_settings(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _set_settings(account: Account, command: Command) -> dict[str, Any]:
+    body = command.body
     unknown = set(body) - {"retry", "dunning"}
     if unknown:
         raise invalid(f"Unknown setting {sorted(unknown)[0]}: there are retry and dunning")
@@ -124,7 +156,7 @@ def _set_settings(account: Account, request: Request, body: dict[str, Any]) -> d
             account.set_setting("retry", _checked(body["retry"], DEFAULT_RETRY))
         if "dunning" in body:
             account.set_setting("dunning", _dunning(body["dunning"]))
-    return _settings(account, request, {})
+    return _settings(account, command)
 
 
 def _dunning(given: Any) -> dict[str, Any]:
@@ -156,8 +188,8 @@ def _checked(given: Any, defaults: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _deliveries(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
-    event, state = request.query_params.get("event"), request.query_params.get("state")
+def _deliveries(account: Account, command: Command) -> dict[str, Any]:
+    event, state = command.query.get("event"), command.query.get("state")
     with account.lock:
         data = [
             {name: item[name] for name in ("id", "event", "type", "endpoint", "state", "attempts")}
@@ -167,30 +199,46 @@ def _deliveries(account: Account, request: Request, body: dict[str, Any]) -> dic
         return {"data": json.loads(json.dumps(data))}
 
 
-def _redeliver(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _redeliver(account: Account, command: Command) -> dict[str, Any]:
     """Send an event to every enabled endpoint that wants it, whatever became of it before."""
     with account.transaction():
-        event = account.find("event", request.path_params["event"])
+        event = account.find("event", command.ids["event"])
         queued = account.requeue(event)
     return {"event": event["id"], "deliveries": queued}
 
 
-def _roll_secret(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _roll_secret(account: Account, command: Command) -> dict[str, Any]:
     """Sign with a new secret; with ``keep_old`` also with the former one, as during Stripe's overlap of 24 hours."""
-    secret = body.get("secret")
+    secret = command.body.get("secret")
     if not isinstance(secret, str) or not secret:
         raise invalid("secret must be a string", param="secret")
     with account.transaction():
-        record = account.find("_endpoint_secret", request.path_params["endpoint"], noun="webhook endpoint")
+        record = account.find("_endpoint_secret", command.ids["endpoint"], noun="webhook endpoint")
         former = record["secrets"][0]
-        account.store.edit(record)["secrets"] = [secret, former] if body.get("keep_old") else [secret]
+        account.store.edit(record)["secrets"] = [secret, former] if command.body.get("keep_old") else [secret]
     return {"ok": True}
 
 
-def _complete_checkout(account: Account, request: Request, body: dict[str, Any]) -> dict[str, Any]:
+def _complete_checkout(account: Account, command: Command) -> dict[str, Any]:
     """The customer fills the checkout page in: ``{"payment_method": "pm_card_visa"}``."""
-    card = body.get("payment_method", "pm_card_visa")
+    card = command.body.get("payment_method", "pm_card_visa")
     if not isinstance(card, str):
         raise invalid("payment_method must be a string", param="payment_method")
     with account.transaction():
-        return render(account, checkout.complete(account, request.path_params["session"], card))
+        return render(account, checkout.complete(account, command.ids["session"], card))
+
+
+#: path, method and what answers it
+TABLE: list[tuple[str, str, Control]] = [
+    ("/_local/health", "GET", _health),
+    ("/_local/clock", "GET", _clock),
+    ("/_local/clock/advance", "POST", _advance),
+    ("/_local/faults", "GET", _faults),
+    ("/_local/faults", "POST", _set_faults),
+    ("/_local/settings", "GET", _settings),
+    ("/_local/settings", "POST", _set_settings),
+    ("/_local/deliveries", "GET", _deliveries),
+    ("/_local/checkout/{session}/complete", "POST", _complete_checkout),
+    ("/_local/redeliver/{event}", "POST", _redeliver),
+    ("/_local/webhook_endpoints/{endpoint}/roll_secret", "POST", _roll_secret),
+]

@@ -7,6 +7,7 @@ here, keyed by their indices.
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import parse_qsl
 
 from localcloud.stripe.errors import invalid
@@ -34,6 +35,24 @@ def parse(encoded: str) -> Tree:
             raise invalid(f"Parameter nested too deeply: {key[:200]}")
         _insert(root, path, value, key)
     return root
+
+
+def tree_of(params: dict[str, Any]) -> Tree:
+    """The tree that ``params`` (nested dicts, lists and plain values) have when they come in form encoding.
+
+    ``None``, ``[]`` and ``{}`` have no such form: they are left out, as the library leaves them out.
+    """
+    return {name: _text(value) for name, value in params.items() if value is not None and value != [] and value != {}}
+
+
+def _text(value: Any) -> Tree | str:
+    if isinstance(value, dict):
+        return tree_of(value)
+    if isinstance(value, list | tuple):
+        return {str(index): _text(item) for index, item in enumerate(value)}
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
 def _insert(root: Tree, path: list[str], value: str, key: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _ALPHABET = string.ascii_letters + string.digits
+#: Seeded by the operating system; a simulation brings a generator of its own.
+_generator: ContextVar[random.Random] = ContextVar("generator", default=random.Random())  # noqa: S311, B039 - names, no secrets
 
 PREFIXES = {
     "customer": "cus_",
@@ -30,12 +35,25 @@ PREFIXES = {
 }
 
 
+@contextmanager
+def drawn_from(generator: random.Random) -> Iterator[None]:
+    """Ids made inside come from ``generator``: the same again for the same seed."""
+    token = _generator.set(generator)
+    try:
+        yield
+    finally:
+        _generator.reset(token)
+
+
 def new_id(kind: str) -> str:
     """A fresh id of a kind (the value of the object's ``object`` field)."""
     prefix = PREFIXES[kind]
-    length = 14 if prefix in ("cus_", "prod_", "si_") else 24
-    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    return prefix + _random(14 if prefix in ("cus_", "prod_", "si_") else 24)
 
 
 def request_id() -> str:
-    return "req_" + "".join(secrets.choice(_ALPHABET) for _ in range(14))
+    return "req_" + _random(14)
+
+
+def _random(length: int) -> str:
+    return "".join(_generator.get().choices(_ALPHABET, k=length))

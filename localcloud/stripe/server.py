@@ -102,7 +102,13 @@ def listen(port: int) -> socket.socket:
 
 def config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=3
+        app,
+        log_level="warning",
+        access_log=False,
+        date_header=False,  # every answer says the account's time
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=3,
     )
 
 

@@ -85,5 +85,17 @@ def advance_account(account: Account, target: int, *, limit: int = MAX_STEPS) ->
 
 
 def tick(account: Account, *, limit: int = MAX_STEPS) -> int:
-    """Perform what real time has made due; returns how many steps that took, ``limit`` when more may be due."""
-    return run_due(account, None, account.now(), lambda _: None, limit=limit)
+    """Perform what the wall's time has made due, each step as of its own moment but never before the last tick's.
+
+    Returns how many steps that took, ``limit`` when more may be due.
+    """
+    until = account.now()
+    for count in range(limit):
+        entry = account.agenda.next(None)
+        if entry is None or entry.at > until:
+            account.ticked_at = until
+            return count
+        account.ticked_at = max(account.ticked_at, entry.at)
+        with account.as_of(account.ticked_at):
+            STEPS[entry.name](account, entry.document)
+    return limit

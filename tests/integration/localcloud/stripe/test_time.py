@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
+import httpx
 import pytest
 import stripe
 
-from tests.integration.localcloud.stripe.world import DAY, FAILING, GOOD, START, Shop
+from tests.integration.localcloud.stripe.world import API_KEY, DAY, FAILING, GOOD, START, Shop
 
 HOUR = 3600
 
@@ -240,3 +243,19 @@ def test_the_accounts_own_time_can_be_moved(own_shop: Shop) -> None:
 def test_the_accounts_time_moves_by_whole_positive_seconds(shop: Shop, seconds: Any) -> None:
     with pytest.raises(AssertionError, match="seconds must be an integer"):
         shop.control("POST", "/_local/clock/advance", {"seconds": seconds})
+
+
+def test_the_date_header_of_every_answer_is_the_accounts_time(own_shop: Shop) -> None:
+    own_shop.control("POST", "/_local/clock/advance", {"seconds": 400 * DAY})
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    for path, status in (
+        ("/v1/customers", 200),
+        ("/v1/none", 404),
+        ("/_local/clock", 200),
+        ("/_local/deliveries", 200),
+    ):
+        answer = httpx.get(own_shop.url + path, headers=headers, trust_env=False)
+        assert answer.status_code == status
+        told = parsedate_to_datetime(answer.headers.get_list("date")[0]).timestamp()
+        assert len(answer.headers.get_list("date")) == 1
+        assert 0 <= told - time.time() - 400 * DAY + 1 <= 60
