@@ -43,10 +43,40 @@ class Environment(StrEnum):
 
 
 class Access(StrEnum):
-    """What the tenant may do with what it has. Later states (grace, throttled, read_only, ...) are added here."""
+    """What the tenant may do with what it has, from most to least. ``docs/lifecycle.md`` has the table behind it."""
 
     FULL = "full"
-    SUSPENDED = "suspended"  #: logins closed, pool entry refused, broker refuses; data untouched
+    GRACE = "grace"  #: as full; a payment is overdue, and the SDK says so
+    THROTTLED = "throttled"  #: as full, with quotas and rates cut
+    READ_ONLY = "read_only"  #: the database and the bucket refuse the tenant's writes
+    SUSPENDED = "suspended"  #: logins closed, pool entry refused, broker and role refuse; data untouched
+    HIBERNATED = "hibernated"  #: as suspended, and an instance of the tenant's own is stopped
+    RETAINED = "retained"  #: as hibernated; the subscription has ended, data is kept for the plan's days
+    DELETED = "deleted"  #: nothing stands
+
+    @property
+    def serves(self) -> bool:
+        """Whether the tenant may read its data."""
+        return self in (Access.FULL, Access.GRACE, Access.THROTTLED, Access.READ_ONLY)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the tenant may change its data."""
+        return self in (Access.FULL, Access.GRACE, Access.THROTTLED)
+
+    @property
+    def enforced(self) -> Access:
+        """What a stack has to make true for it: ``full``, ``read_only``, ``suspended`` or ``hibernated``. The rest is
+        the registry's: quotas are cut there, and a grace costs nothing."""
+        if self.writes:
+            return Access.FULL
+        if self in (Access.RETAINED, Access.DELETED):
+            return Access.HIBERNATED
+        return self
+
+
+#: What ``TenantSpec.access`` may be: the others need no change of a stack.
+ENFORCED_ACCESS = (Access.FULL, Access.READ_ONLY, Access.SUSPENDED, Access.HIBERNATED)
 
 
 class Frozen(BaseModel):
@@ -88,7 +118,7 @@ class TenantSpec(Frozen):
     tier: Tier
     plan: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
     epoch: int = Field(1, ge=1, description="raised whenever the placement changes; in tokens and routing")
-    access: Access = Access.FULL
+    access: Access = Field(Access.FULL, description="what the stack enforces: full, read_only, suspended or hibernated")
     connection_limit: int = Field(20, ge=1, le=5000, description="connections the tenant's own login may hold")
     instance: InstanceSpec | None = Field(None, description="set for a tier with an own instance, and only then")
     budget: Budget | None = Field(None, description="limits of the plan; None: none are set")
@@ -97,6 +127,12 @@ class TenantSpec(Frozen):
         True, description="Pulumi protect and deletion protection; off only by an authorised offboarding"
     )
     final_snapshot: bool = Field(True, description="whether the instance leaves a final snapshot when it is destroyed")
+
+    @model_validator(mode="after")
+    def _access_is_enforced(self) -> TenantSpec:
+        if self.access not in ENFORCED_ACCESS:
+            raise ValueError(f"access {self.access}: a stack enforces one of {', '.join(ENFORCED_ACCESS)}")
+        return self
 
     @model_validator(mode="after")
     def _instance_matches_tier(self) -> TenantSpec:

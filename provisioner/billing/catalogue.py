@@ -26,19 +26,21 @@ from types import MappingProxyType
 
 from components.spec import Budget, InstanceSpec
 from components.tiers import Tier
+from provisioner.billing.pricing import Meter, PlanPrice
+from provisioner.billing.terms import DEFAULT_TERMS, Terms
 from provisioner.errors import ConfigurationInvalid, NotFound
 
 ALL_FEATURES = "*"
 
 
 @dataclass(frozen=True)
-class PlanPrice:
-    """One way to pay for a plan, found in Stripe by its lookup key."""
+class RateLimit:
+    """``amount`` calls in ``seconds``, of one tenant. A soft one is reported and let through."""
 
-    lookup_key: str
-    interval: str  #: ``month`` or ``year``
-    unit_amount: int | None = None  #: in the currency's smallest unit; for seeding a test account only
-    currency: str = "usd"
+    name: str
+    amount: int
+    seconds: int
+    soft: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,37 @@ class Plan:
     connection_limit: int
     instance: InstanceSpec | None  #: set for tiers with an own instance, and only then
     budget: Budget | None = None
+    terms: Terms = DEFAULT_TERMS
+    rates: tuple[RateLimit, ...] = ()
+    soft_limits: tuple[str, ...] = ()  #: names of ``limits`` that are reported when exceeded, not refused
+    included: Mapping[str, int] = field(default_factory=dict, hash=False)  #: units of a meter that cost nothing more
 
     def price(self, interval: str) -> PlanPrice:
-        """The price of an interval; ``NotFound`` when the plan isn't sold so."""
+        """The price of an interval that the plan itself is paid by; ``NotFound`` when the plan isn't sold so."""
         for price in self.prices:
-            if price.interval == interval:
+            if price.interval == interval and not price.metered:
                 return price
         sold = ", ".join(sorted({price.interval for price in self.prices}))
         raise NotFound(f"plan {self.name} has no price with interval {interval}", hint=f"It is sold per {sold}")
 
+    def metered_prices(self, interval: str) -> tuple[PlanPrice, ...]:
+        """What use beyond the plan is billed by, beside ``price(interval)``."""
+        return tuple(price for price in self.prices if price.interval == interval and price.metered)
+
+    @property
+    def per_seat(self) -> bool:
+        return any(price.seats for price in self.prices)
+
 
 @dataclass(frozen=True)
 class Catalogue:
+    """``automatic_tax``: whether Stripe Tax computes taxes. ``features``: name -> title, for those that have one."""
+
     source: str  #: the file it was read from, for messages
     plans: Mapping[str, Plan] = field(hash=False)
+    meters: Mapping[str, Meter] = field(default_factory=dict, hash=False)
+    features: Mapping[str, str] = field(default_factory=dict, hash=False)
+    automatic_tax: bool = False
 
     def plan(self, name: str) -> Plan:
         """``NotFound`` with the nearest name."""

@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,10 +18,10 @@ from provisioner.billing.catalogue import (
     Catalogue,
     CatalogueInvalid,
     Plan,
-    PlanPrice,
     Problem,
     freeze,
 )
+from provisioner.billing.pricing import PlanPrice
 
 _PLAN_KEYS = (
     "tier", "title", "prices", "entitlements", "limits", "retention_days", "connection_limit", "instance", "budget",
@@ -154,7 +155,7 @@ class _Reader:
             self.wrong((*path, "currency"), "is no currency", 'a lower-case ISO code such as "eur"')
         if len(self.problems) > before:
             return None
-        return PlanPrice(str(key), str(interval), amount, currency)
+        return PlanPrice(str(key), str(interval), None if amount is None else Decimal(amount), currency)
 
     def entitlements(self, table: dict[str, Any], path: Path) -> tuple[str, ...]:
         path = (*path, "entitlements")

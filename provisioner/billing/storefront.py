@@ -9,10 +9,11 @@ from typing import Any
 
 import stripe
 
-from provisioner.billing.catalogue import Catalogue, Plan, PlanPrice
+from provisioner.billing.catalogue import Catalogue, Plan
 from provisioner.billing.errors import translated
 from provisioner.billing.gateway import Document
 from provisioner.billing.gateway_stripe import LOOKUP_KEYS_PER_REQUEST, make_client
+from provisioner.billing.pricing import PlanPrice
 from provisioner.billing.translate import PLAN_KEY, TENANT_KEY
 from provisioner.errors import ConfigurationInvalid, NotFound, Reject
 
@@ -91,7 +92,7 @@ class Storefront:
         params: Any = {
             "product": product,
             "currency": wanted.currency,
-            "unit_amount": wanted.unit_amount,
+            "unit_amount": int(wanted.unit_amount),
             "recurring": {"interval": wanted.interval},
             "lookup_key": wanted.lookup_key,
             "metadata": {PLAN_KEY: plan.name},

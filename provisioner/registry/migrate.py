@@ -14,13 +14,18 @@ from provisioner.errors import ConfigurationInvalid
 
 MINIMUM_SERVER = 150000  #: PostgreSQL 15
 _LOCK = 7_203_114_901  # any number, as long as it stays the same
-_SCHEMA = Path(__file__).with_name("schema.sql")
+_SCHEMA = Path(__file__).with_name("schema")  #: one file a topic, applied in the order of their names
+
+
+def schema_text() -> str:
+    """Every statement of the control plane's tables; each may run again."""
+    return "\n".join(path.read_text() for path in sorted(_SCHEMA.glob("*.sql")))
 
 
 def migrate(database_url: str, backend_url: str) -> None:
     """Create or extend the registry, the job queue and the fence on Pulumi's state. ``ConfigurationInvalid`` when
     the server can't be used."""
-    schema = _SCHEMA.read_text()
+    schema = schema_text()
     digest = hashlib.sha256(schema.encode() + SchemaManager.get_schema().encode()).hexdigest()
     state = BackendUrl.parse(backend_url)
     try:

@@ -23,7 +23,7 @@ _sql = functools.partial(dict.__getitem__, load("tenants"))
 
 @dataclass(frozen=True)
 class TenantRecord:
-    """A row of ``registry.tenant``; the columns are described in ``schema.sql``."""
+    """A row of ``registry.tenant``; the columns are described in ``schema/10_core.sql``."""
 
     tenant_id: str
     generation: int

@@ -27,6 +27,7 @@ from localcloud.postgres import Cluster, create_master, reachable_directory
 from localcloud.postgres.binaries import bin_directory
 from providers.postgres.connection import Server
 from provisioner.broker import Boto3Clients, Broker, BrokerPlacement
+from provisioner.registry.migrate import schema_text
 from tenantry import Config
 from tests.integration.conftest import Login
 from tests.integration.isolation.estate_cloud import (
@@ -43,7 +44,7 @@ from tests.integration.tenantry.world import APPLICATION_TOKEN, serve_broker
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "example" / "app_schema"
-REGISTRY = ROOT / "provisioner" / "registry" / "schema.sql"
+
 READER_PASSWORD = "reader"
 
 
@@ -165,7 +166,7 @@ def _control_plane(server: Cluster, installation: str) -> Iterator[Estate]:
         admin.execute(f"CREATE ROLE {reader} LOGIN PASSWORD '{READER_PASSWORD}'".encode())
         create_master(admin, master, password)
     with server.admin(control) as admin:
-        admin.execute(REGISTRY.read_bytes())
+        admin.execute(schema_text().encode())
         admin.execute(f"GRANT USAGE ON SCHEMA tenantry_v1 TO {reader}".encode())
         admin.execute(f"GRANT SELECT ON tenantry_v1.placement TO {reader}".encode())
     stack = _stack(Login(server, master, password, "postgres"))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from components.spec import Access, Budget, Environment, InstanceSpec, TenantSpec
 from components.tiers import TIERS, Tier
-from provisioner.billing.catalogue import Catalogue, Plan, PlanPrice
+from provisioner.billing.catalogue import Catalogue, Plan
+from provisioner.billing.pricing import PlanPrice
 from provisioner.billing.translate import SubscriptionState, SubscriptionStatus, access_of, decisive, grants_access
 from provisioner.desired import Course, Decision, Installation, Standing, decide
 from provisioner.lifecycle import TenantState, may_move
