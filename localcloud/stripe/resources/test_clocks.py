@@ -64,7 +64,7 @@ def delete(account: Account, params: dict[str, Any], clock: str) -> Object:
             for line in account.store.where("_pending_line", "subscription", subscription["id"]):
                 account.store.remove(line)
             account.store.remove(subscription)
-        for kind in ("invoice", "entitlements.active_entitlement", "billing.meter_event"):
+        for kind in ("invoice", "entitlements.active_entitlement", "billing.meter_event", "_meter_usage"):
             for document in account.store.where(kind, "customer", customer["id"]):
                 account.store.remove(document)
         account.store.remove(customer)

@@ -267,7 +267,11 @@ def test_metered_usage_is_billed_after_the_period(shop: Shop) -> None:
     )
     with pytest.raises(stripe.InvalidRequestError) as twice:
         shop.v1.billing.meter_events.create(
-            {"event_name": name, "identifier": f"{name}a", "payload": {"stripe_customer_id": customer.id}}
+            {
+                "event_name": name,
+                "identifier": f"{name}a",
+                "payload": {"stripe_customer_id": customer.id, "value": "1"},
+            }
         )
     assert twice.value.code == "duplicate_meter_event"
     with pytest.raises(stripe.InvalidRequestError) as late:
@@ -275,7 +279,7 @@ def test_metered_usage_is_billed_after_the_period(shop: Shop) -> None:
             {
                 "event_name": name,
                 "timestamp": START - 36 * DAY,
-                "payload": {"stripe_customer_id": customer.id},
+                "payload": {"stripe_customer_id": customer.id, "value": "1"},
             }
         )
     assert late.value.param == "timestamp"
