@@ -1,19 +1,6 @@
 """The catalogue: every plan, what Stripe sells it as and what a tenant gets for it. One file, ``plans.toml``.
 
-A plan is a table ``[plans.<name>]``::
-
-    tier = "bridge"                      # pool, bridge or silo
-    title = "Team"                       # what customers read; default: the name
-    entitlements = ["reports", "sso"]    # feature names; ["*"]: all
-    retention_days = 30                  # days that data is kept after cancellation
-    connection_limit = 20                # connections of an own database login
-    limits = { seats = 25 }              # named quotas; a name that is absent is unlimited
-    [[plans.team.prices]]
-    lookup_key = "team_monthly"          # of the Stripe price
-    interval = "month"                   # month or year
-    unit_amount = 9900                   # cents; only `tenantry stripe seed` reads it
-    [plans.enterprise.instance]          # tiers with an own instance: components.spec.InstanceSpec
-    [plans.enterprise.budget]            # limits of a stack, optional: components.spec.Budget
+``docs/catalogue.md`` describes the file, ``catalogue_file.py`` reads it. Everything here is frozen.
 """
 
 from __future__ import annotations
@@ -26,8 +13,8 @@ from types import MappingProxyType
 
 from components.spec import Budget, InstanceSpec
 from components.tiers import Tier
-from provisioner.billing.pricing import Meter, PlanPrice
-from provisioner.billing.terms import DEFAULT_TERMS, Terms
+from provisioner.billing.pricing import Coupon, Meter, PlanPrice
+from provisioner.billing.terms import DEFAULT_PORTAL, DEFAULT_TERMS, Portal, Terms
 from provisioner.errors import ConfigurationInvalid, NotFound
 
 ALL_FEATURES = "*"
@@ -58,7 +45,8 @@ class Plan:
     terms: Terms = DEFAULT_TERMS
     rates: tuple[RateLimit, ...] = ()
     soft_limits: tuple[str, ...] = ()  #: names of ``limits`` that are reported when exceeded, not refused
-    included: Mapping[str, int] = field(default_factory=dict, hash=False)  #: units of a meter that cost nothing more
+    #: units of a meter that cost nothing more, a month; who pays by the year has twelve times as many for the year
+    included: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def price(self, interval: str) -> PlanPrice:
         """The price of an interval that the plan itself is paid by; ``NotFound`` when the plan isn't sold so."""
@@ -86,6 +74,13 @@ class Catalogue:
     meters: Mapping[str, Meter] = field(default_factory=dict, hash=False)
     features: Mapping[str, str] = field(default_factory=dict, hash=False)
     automatic_tax: bool = False
+    coupons: Mapping[str, Coupon] = field(default_factory=dict, hash=False)
+    portal: Portal = DEFAULT_PORTAL
+    _sold: Mapping[str, Plan] = field(init=False, repr=False, compare=False)  #: lookup key -> plan
+
+    def __post_init__(self) -> None:
+        sold = {price.lookup_key: plan for plan in self.plans.values() for price in plan.prices}
+        object.__setattr__(self, "_sold", sold)
 
     def plan(self, name: str) -> Plan:
         """``NotFound`` with the nearest name."""
@@ -97,14 +92,12 @@ class Catalogue:
         return found
 
     def plan_of_price(self, lookup_key: str) -> Plan | None:
-        for plan in self.plans.values():
-            if any(price.lookup_key == lookup_key for price in plan.prices):
-                return plan
-        return None
+        """The plan that a price with this lookup key is for."""
+        return self._sold.get(lookup_key)
 
     @property
     def lookup_keys(self) -> tuple[str, ...]:
-        return tuple(price.lookup_key for plan in self.plans.values() for price in plan.prices)
+        return tuple(self._sold)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 
 
@@ -77,3 +78,46 @@ class Meter:
     title: str
     aggregation: Aggregation = Aggregation.SUM
     unit: str = ""  #: for people: "GB", "calls"
+
+
+class CouponDuration(StrEnum):
+    """https://docs.stripe.com/api/coupons/object#coupon_object-duration"""
+
+    ONCE = "once"
+    REPEATING = "repeating"
+    FOREVER = "forever"
+
+
+@dataclass(frozen=True)
+class Coupon:
+    """Either ``percent_off`` or ``amount_off`` (smallest unit of ``currency``). Its terms never change: Stripe's
+    coupons can't, and what a customer was promised shouldn't."""
+
+    name: str  #: its id in Stripe
+    title: str
+    percent_off: Decimal | None = None
+    amount_off: int | None = None
+    currency: str | None = None
+    duration: CouponDuration = CouponDuration.ONCE
+    months: int | None = None  #: of a repeating one
+    plans: tuple[str, ...] = ()  #: that it is good for; empty: all
+
+
+def included_tiers(units: int, unit_amount: Decimal) -> tuple[PriceTier, ...]:
+    """The graduated tiers of "``units`` cost nothing, each further one ``unit_amount``"."""
+    return (PriceTier(units), PriceTier(None, unit_amount))
+
+
+def units_included(tiers: Iterable[PriceTier]) -> int:
+    """How many units graduated ``tiers`` give away before the first one that costs."""
+    units = 0
+    for tier in tiers:
+        if tier.unit_amount or tier.flat_amount or tier.up_to is None:
+            break
+        units = tier.up_to
+    return units
+
+
+def annual(amount: Decimal, discount_percent: Decimal) -> Decimal:
+    """Twelve months of ``amount`` less the discount, rounded to the smallest unit, halves up."""
+    return (amount * 12 * (100 - discount_percent) / 100).quantize(Decimal(1), ROUND_HALF_UP)

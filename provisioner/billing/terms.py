@@ -68,9 +68,33 @@ class Terms:
     on_dispute: Access = Access.READ_ONLY  #: while a payment of the tenant is disputed
     on_dispute_lost: Access = Access.SUSPENDED  #: until a later payment succeeds
     on_refund: Access = Access.FULL  #: after the present period's payment was refunded in full
+    asleep_after: timedelta | None = timedelta(days=1)  #: after the end of a subscription its own instance is stopped
     deletion: Deletion = Deletion.CRYPTO_SHRED
     archive_days: int = 365
     throttled_percent: int = 10  #: what is left of quotas and rates while throttled
 
 
 DEFAULT_TERMS = Terms()
+
+
+class PortalCancellation(StrEnum):
+    """Whether and when a customer may end a subscription in Stripe's billing portal."""
+
+    AT_PERIOD_END = "at_period_end"
+    IMMEDIATELY = "immediately"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class Portal:
+    """What customers find in Stripe's billing portal."""
+
+    headline: str | None = None
+    privacy_policy_url: str | None = None
+    terms_of_service_url: str | None = None
+    return_url: str | None = None  #: where its link back leads when a session names none
+    cancellation: PortalCancellation = PortalCancellation.AT_PERIOD_END
+    plan_changes: bool = True
+
+
+DEFAULT_PORTAL = Portal()
