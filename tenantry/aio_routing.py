@@ -8,8 +8,9 @@ import time
 
 import psycopg
 
+from tenantry.announcements import Announcements, Follower
 from tenantry.config import Config
-from tenantry.placement import CHANNEL, QUERY, TENANT_ID, Placement, PlacementCache, Trust
+from tenantry.placement import CHANNEL, QUERY, TENANT_ID, Placement, Trust
 from tenantry.pools import Async, AsyncConnectionPools
 from tenantry.routing import (
     PROBE_EVERY,
@@ -33,7 +34,8 @@ class AsyncRouter:
         )
         self._locks = [asyncio.Lock() for _ in range(64)]
         self._failed_at = float("-inf")
-        self.listener = AsyncListener(config, self.cache) if config.listen else None
+        self.announced = Announcements(self.cache)
+        self.listener = AsyncListener(config, self.announced) if config.listen else None
 
     async def placement(self, tenant_id: str) -> Placement | None:
         """Raises ControlPlaneUnavailable if it can't be read and nothing recent enough is known."""
@@ -107,9 +109,9 @@ async def open_routing(config: Config) -> Async:
 class AsyncListener:
     """A task that hears of changed placements and reconnects for ever; started at first use."""
 
-    def __init__(self, config: Config, cache: PlacementCache) -> None:
+    def __init__(self, config: Config, announced: Follower) -> None:
         self._config = config
-        self._cache = cache
+        self._announced = announced
         self._task: asyncio.Task[None] | None = None
         self.listening = asyncio.Event()
 
@@ -140,11 +142,11 @@ class AsyncListener:
         connection = await open_routing(self._config)
         try:
             await connection.execute(f"LISTEN {CHANNEL}")
-            self._cache.flush()  # what was sent while nobody listened is lost
+            self._announced.flush()  # what was sent while nobody listened is lost
             self.listening.set()
             while True:
                 async for note in connection.notifies(timeout=PROBE_EVERY):
-                    self._cache.invalidate(note.payload)
+                    self._announced.invalidate(note.payload)
                 async with asyncio.timeout(self._config.routing_timeout):
                     await connection.execute("SELECT 1")
         finally:

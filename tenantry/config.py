@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tenantry.entitlements import Entitlements, LimitCheck
 from tenantry.errors import ConfigurationInvalid
 from tenantry.placement import Placement
 
@@ -24,7 +25,7 @@ class Config:
     believes, so staleness costs a retry or a refusal, never a look at another tenant.
     """
 
-    database_url: str = field(repr=False)  #: control plane; a role that may SELECT tenantry_v1.placement and LISTEN
+    database_url: str = field(repr=False)  #: control plane; a role that may read schema tenantry_v1 and LISTEN
     api_url: str  #: where the broker listens
     application_token: str = field(repr=False)
     database_ca: str | None = None  #: CA bundle of the tenants' databases; None: the system's
@@ -42,6 +43,14 @@ class Config:
     max_connections: int = 64  #: open connections to tenants' databases, all logins together
     max_connections_per_login: int = 8
     max_pool_connections: int = 32  #: the same for the pool's shared login, which serves many tenants
+    entitlements_ttl: float = 45.0  #: read again after two thirds to four thirds of it, in the background
+    entitlements_idle: float = 900.0  #: how long those of a tenant that nobody asks for are kept
+    entitlements_file: str | None = None  #: where the last known ones outlive a restart; one a process, mode 0600
+    entitlements_default: Entitlements | None = None  #: serves while a tenant's own could never be read
+    max_tenants: int = 10_000  #: whose entitlements and rates are kept in memory
+    #: called with tenant and finding when a soft limit or rate is exceeded; None: it is logged, once a minute each
+    on_soft_limit: Callable[[str, LimitCheck], None] | None = field(default=None, repr=False)
+
     idle_timeout: float = 120.0
     max_lifetime: float = 1800.0
 
@@ -52,15 +61,17 @@ class Config:
         for name in ("database_url", "api_url", "application_token"):
             if not getattr(self, name):
                 raise ConfigurationInvalid(f"{name} is empty", hint=f"set TENANTRY_{name.upper()}")
-        for name in ("max_connections", "max_connections_per_login", "max_pool_connections"):
+        for name in ("max_connections", "max_connections_per_login", "max_pool_connections", "max_tenants"):
             if getattr(self, name) < 1:
                 raise ConfigurationInvalid(f"{name} is {getattr(self, name)}", hint="it must be at least 1")
+        if self.entitlements_ttl <= 0:
+            raise ConfigurationInvalid(f"entitlements_ttl is {self.entitlements_ttl}", hint="30 to 60 is reasonable")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
         """Settings of ``TENANTRY_DATABASE_URL``, ``TENANTRY_API_URL``, ``TENANTRY_APPLICATION_TOKEN``,
-        ``TENANTRY_DATABASE_CA`` and ``AWS_ENDPOINT_URL``; ``overrides`` win. Raises ConfigurationInvalid naming
-        what is missing.
+        ``TENANTRY_DATABASE_CA``, ``TENANTRY_ENTITLEMENTS_FILE`` and ``AWS_ENDPOINT_URL``; ``overrides`` win. Raises
+        ConfigurationInvalid naming what is missing.
         """
         env = os.environ if environ is None else environ
         names = {
@@ -68,6 +79,7 @@ class Config:
             "api_url": "TENANTRY_API_URL",
             "application_token": "TENANTRY_APPLICATION_TOKEN",
             "database_ca": "TENANTRY_DATABASE_CA",
+            "entitlements_file": "TENANTRY_ENTITLEMENTS_FILE",
             "aws_endpoint_url": "AWS_ENDPOINT_URL",
         }
         found: dict[str, Any] = {name: env[variable] for name, variable in names.items() if env.get(variable)}

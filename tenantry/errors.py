@@ -5,6 +5,10 @@ TenantryError
 ├── TenantConflict         work for one tenant was begun inside another tenant's
 ├── UnknownTenant          no such tenant stands
 ├── TenantSuspended        the tenant's access is withdrawn
+├── NotEntitled            the tenant's plan does not have the feature
+├── LimitExceeded          it would be more than the tenant's plan allows
+├── RateLimited            the tenant has made all the calls that its plan allows for now
+├── EntitlementsNotLoaded  an asyncio application asked before they were loaded
 ├── EntryRefused           the tenant's database refused its credentials twice, the second time fresh ones
 ├── SessionEnded           a session, or a cursor of it, was used after its block
 ├── InvalidFileName        a name that can't be a file of the tenant
@@ -17,6 +21,8 @@ TenantryError
 """
 
 from __future__ import annotations
+
+import math
 
 
 class TenantryError(Exception):
@@ -47,6 +53,60 @@ class UnknownTenant(TenantryError):
 
 class TenantSuspended(TenantryError):
     code = "tenant_suspended"
+
+
+class NotEntitled(TenantryError):
+    """``access`` is set if it is withdrawn: then no feature is had."""
+
+    code = "not_entitled"
+
+    def __init__(self, tenant_id: str, feature: str, *, plan: str | None, access: str | None = None) -> None:
+        why = f"its access is {access}" if access else f"plan {plan} does not have it" if plan else "it has no plan"
+        super().__init__(
+            f"tenant {tenant_id!r} is not entitled to {feature!r}: {why}",
+            hint="its subscription decides" if access or not plan else "a plan that has the feature must be bought",
+        )
+        self.tenant_id = tenant_id
+        self.feature = feature
+        self.plan = plan
+        self.access = access
+
+
+class LimitExceeded(TenantryError):
+    code = "limit_exceeded"
+
+    def __init__(self, tenant_id: str, name: str, *, limit: int, used: int, adding: int, plan: str | None) -> None:
+        super().__init__(
+            f"tenant {tenant_id!r} has {used} of {limit} {name}: {adding} more would be too many",
+            hint=f"plan {plan} allows no more" if plan else "it has no plan",
+        )
+        self.tenant_id = tenant_id
+        self.name = name
+        self.limit = limit
+        self.used = used
+        self.adding = adding
+        self.plan = plan
+
+
+class RateLimited(TenantryError):
+    """``retry_after``: seconds until a call is let through again, if nobody else takes it."""
+
+    code = "rate_limited"
+
+    def __init__(self, tenant_id: str, name: str, *, amount: int, seconds: int, retry_after: float) -> None:
+        super().__init__(
+            f"tenant {tenant_id!r} has made its {amount} calls of {name!r} in {seconds} s",
+            hint=f"try again in {max(1, math.ceil(retry_after))} s",
+        )
+        self.tenant_id = tenant_id
+        self.name = name
+        self.amount = amount
+        self.seconds = seconds
+        self.retry_after = retry_after
+
+
+class EntitlementsNotLoaded(TenantryError):
+    code = "entitlements_not_loaded"
 
 
 class EntryRefused(TenantryError):

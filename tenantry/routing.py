@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from tenantry.announcements import Announcements, Follower
 from tenantry.config import KEEPALIVES, Config
 from tenantry.deadline import break_connection, deadline
 from tenantry.errors import ControlPlaneUnavailable, TenantSuspended, UnknownTenant
@@ -63,7 +64,8 @@ class Router:
         )
         self._locks = [threading.Lock() for _ in range(_STRIPES)]
         self._failed_at = float("-inf")
-        self.listener = Listener(config, self.cache) if config.listen else None
+        self.announced = Announcements(self.cache)
+        self.listener = Listener(config, self.announced) if config.listen else None
 
     def placement(self, tenant_id: str) -> Placement | None:
         """Raises ControlPlaneUnavailable if it can't be read and nothing recent enough is known."""
@@ -130,9 +132,9 @@ def open_routing(config: Config) -> Sync:
 class Listener:
     """A daemon thread that hears of changed placements and reconnects for ever; started at first use."""
 
-    def __init__(self, config: Config, cache: PlacementCache) -> None:
+    def __init__(self, config: Config, announced: Follower) -> None:
         self._config = config
-        self._cache = cache
+        self._announced = announced
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -174,11 +176,11 @@ class Listener:
             self._connection = connection
             try:
                 connection.execute(f"LISTEN {CHANNEL}")
-                self._cache.flush()  # what was sent while nobody listened is lost
+                self._announced.flush()  # what was sent while nobody listened is lost
                 self.listening.set()
                 while not self._stop.is_set():
                     for note in connection.notifies(timeout=PROBE_EVERY):
-                        self._cache.invalidate(note.payload)
+                        self._announced.invalidate(note.payload)
                         if self._stop.is_set():
                             return
                     with deadline(connection, self._config.routing_timeout):
