@@ -51,7 +51,7 @@ class Access(StrEnum):
     READ_ONLY = "read_only"  #: the database and the bucket refuse the tenant's writes
     SUSPENDED = "suspended"  #: logins closed, pool entry refused, broker and role refuse; data untouched
     HIBERNATED = "hibernated"  #: as suspended, and an instance of the tenant's own is stopped
-    RETAINED = "retained"  #: as hibernated; the subscription has ended, data is kept for the plan's days
+    RETAINED = "retained"  #: as suspended, later as hibernated; the subscription has ended, the plan's days run
     DELETED = "deleted"  #: nothing stands
 
     @property
@@ -71,7 +71,7 @@ class Access(StrEnum):
         if self.writes:
             return Access.FULL
         if self in (Access.RETAINED, Access.DELETED):
-            return Access.HIBERNATED
+            return Access.SUSPENDED
         return self
 
 

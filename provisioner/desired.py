@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from components.spec import Access, Environment, TenantSpec
 from components.tiers import TIERS, Tier
 from provisioner.billing.catalogue import Catalogue, Plan
-from provisioner.billing.translate import SubscriptionState, access_of, decisive
-from provisioner.lifecycle import TenantState
+from provisioner.billing.history import NO_HISTORY, PaymentHistory
+from provisioner.billing.translate import SubscriptionState
+from provisioner.billing.verdict import DEFAULT_RETENTION_DAYS, Reason, Verdict, judge, moment
+from provisioner.entitlements import Entitled, entitled
+from provisioner.lifecycle import STATE_OF_ACCESS, TenantState
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,34 @@ class Course(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
+    """``access`` is the verdict's; what a stack must make true of it is in ``spec``."""
+
     course: Course
     access: Access
+    verdict: Verdict
     plan: str | None
     entitled_tier: Tier | None  #: what is paid for
     placed_tier: Tier | None  #: where the tenant stands, or will
-    features: tuple[str, ...]
-    limits: dict[str, int] = field(hash=False)
-    subscription: SubscriptionState | None
+    entitled: Entitled  #: features, quotas and rates
     state: TenantState  #: the state once the course is through
     spec: TenantSpec | None  #: for ``CONVERGE``; for ``DESTROY`` the spec with protection off
     retain_until: datetime | None
+    review_at: datetime | None  #: when time alone will decide otherwise
     why: str  #: one sentence for the timeline
+
+    @property
+    def subscription(self) -> SubscriptionState | None:
+        """The subscription that counts."""
+        return self.verdict.subscription
+
+    @property
+    def reason(self) -> Reason:
+        return self.verdict.reason
+
+    @property
+    def access_since(self) -> datetime | None:
+        """When the access began, as far as Stripe tells."""
+        return moment(self.verdict.since)
 
     @property
     def pending_graduation(self) -> Tier | None:
@@ -74,123 +93,127 @@ def decide(
     catalogue: Catalogue,
     installation: Installation,
     now: datetime,
+    history: PaymentHistory = NO_HISTORY,
 ) -> Decision:
     """``subscriptions`` are all readable ones of the tenant's customer; their order does not matter.
 
     A payment that arrives before a destruction has begun calls it off.
     """
-    subscription = decisive(subscriptions)
-    access = access_of(subscription, now=int(now.timestamp()))
-    plan = _plan(subscription, standing, catalogue)
+    verdict = judge(subscriptions, history, catalogue, now)
+    plan = verdict.plan if verdict.subscription is not None else catalogue.plans.get(standing.plan or "")
     if standing.spec is not None and standing.state is TenantState.DESTROYING:
         # what has lost a part of its data can't be given back: it ends, and a payment begins the next generation
-        return _destroy(standing, subscription, plan, "its destruction has begun")
-    if access is Access.FULL:
-        assert subscription is not None
+        return _destroy(standing, verdict, plan, "its destruction has begun")
+    if verdict.access.serves:
         assert plan is not None
-        return _stand(standing, subscription, plan, installation)
+        return _stand(standing, verdict, plan, installation)
     if standing.spec is None:
-        return _absent(standing, subscription, plan)
+        return _absent(standing, verdict, plan)
     if standing.destruction_authorised:
-        return _destroy(standing, subscription, plan, "an operator authorised its destruction")
-    return _close(standing, subscription, plan, installation, now)
+        return _destroy(standing, verdict, plan, "an operator authorised its destruction")
+    return _close(standing, verdict, plan, installation, now)
 
 
-def _stand(standing: Standing, subscription: SubscriptionState, plan: Plan, installation: Installation) -> Decision:
+def _stand(standing: Standing, verdict: Verdict, plan: Plan, installation: Installation) -> Decision:
     course = Course.REVIVE if standing.state is TenantState.DESTROYED else Course.CONVERGE
-    spec = _spec(standing, plan, installation, Access.FULL)
+    spec = _spec(standing, plan, installation, verdict.access.enforced)
     moved = "" if spec.tier is plan.tier else f"; it stands in {spec.tier} until it graduates to {plan.tier}"
     return Decision(
         course=course,
-        access=Access.FULL,
+        access=verdict.access,
+        verdict=verdict,
         plan=plan.name,
         entitled_tier=plan.tier,
         placed_tier=spec.tier,
-        features=plan.entitlements,
-        limits=dict(plan.limits),
-        subscription=subscription,
+        entitled=_entitled(plan, verdict),
         state=TenantState.READY,
         spec=spec,
         retain_until=None,
-        why=f"{_status(subscription)}: plan {plan.name} ({plan.tier}){moved}",
+        review_at=moment(verdict.next_change_at),
+        why=f"{_status(verdict)}: plan {plan.name} ({plan.tier}){moved}",
     )
 
 
-def _absent(standing: Standing, subscription: SubscriptionState | None, plan: Plan | None) -> Decision:
-    state = standing.state if standing.state is TenantState.DESTROYED else TenantState.PENDING
+def _entitled(plan: Plan, verdict: Verdict) -> Entitled:
+    """What the plan gives; where seats are sold, as many as are paid for: people who have one keep it."""
+    given = entitled(plan, verdict.access)
+    return given if verdict.seats is None else replace(given, limits={**given.limits, "seats": verdict.seats})
+
+
+def _absent(standing: Standing, verdict: Verdict, plan: Plan | None) -> Decision:
+    gone = standing.state is TenantState.DESTROYED
     return Decision(
         course=Course.NOTHING,
-        access=Access.SUSPENDED,
+        access=Access.DELETED if gone else Access.SUSPENDED,
+        verdict=verdict,
         plan=plan.name if plan else None,
         entitled_tier=None,
         placed_tier=None,
-        features=(),
-        limits={},
-        subscription=subscription,
-        state=state,
+        entitled=Entitled(),
+        state=TenantState.DESTROYED if gone else TenantState.PENDING,
         spec=None,
         retain_until=None,
-        why=_status(subscription) + ": nothing stands, nothing is built",
+        review_at=None if gone else moment(verdict.next_change_at),
+        why=_status(verdict) + ": nothing stands, nothing is built",
     )
 
 
 def _close(
-    standing: Standing,
-    subscription: SubscriptionState | None,
-    plan: Plan | None,
-    installation: Installation,
-    now: datetime,
+    standing: Standing, verdict: Verdict, plan: Plan | None, installation: Installation, now: datetime
 ) -> Decision:
-    ended = subscription is None or subscription.status.ended
-    retain_until = _retain_until(standing, subscription, plan, now) if ended else None
+    ended = verdict.access in (Access.RETAINED, Access.DELETED)
+    retain_until = _retain_until(standing, verdict, plan, now) if ended else None
     if retain_until is not None and retain_until <= now:
-        return _destroy(standing, subscription, plan, f"its data was retained until {retain_until:%Y-%m-%d %H:%M} UTC")
+        return _destroy(standing, verdict, plan, f"its data was retained until {retain_until:%Y-%m-%d %H:%M} UTC")
     assert standing.spec is not None
-    spec = _spec(standing, plan, installation, Access.SUSPENDED)
+    access = Access.RETAINED if ended else verdict.access
+    # Only an instance of the tenant's own can be stopped.
+    sleeps = verdict.asleep and TIERS[standing.spec.tier].own_instance
+    spec = _spec(standing, plan, installation, Access.HIBERNATED if sleeps else Access.SUSPENDED)
     until = f"; data is kept until {retain_until:%Y-%m-%d %H:%M} UTC" if retain_until else ""
+    changes = [each for each in (moment(verdict.next_change_at), retain_until) if each is not None]
     return Decision(
         course=Course.CONVERGE,
-        access=Access.SUSPENDED,
+        access=access,
+        verdict=verdict,
         plan=plan.name if plan else standing.plan,
         entitled_tier=spec.tier,
         placed_tier=spec.tier,
-        features=(),
-        limits={},
-        subscription=subscription,
-        state=TenantState.RETAINED if ended else TenantState.SUSPENDED,
+        entitled=Entitled(),
+        state=STATE_OF_ACCESS[access],
         spec=spec,
         retain_until=retain_until,
-        why=f"{_status(subscription)}: access is closed{until}",
+        review_at=min(changes, default=None),
+        why=f"{_status(verdict)}: access is closed{until}",
     )
 
 
-def _destroy(standing: Standing, subscription: SubscriptionState | None, plan: Plan | None, why: str) -> Decision:
+def _destroy(standing: Standing, verdict: Verdict, plan: Plan | None, why: str) -> Decision:
     assert standing.spec is not None
     spec = standing.spec.model_copy(update={"protect": False, "final_snapshot": True, "access": Access.SUSPENDED})
     return Decision(
         course=Course.DESTROY,
-        access=Access.SUSPENDED,
+        access=Access.DELETED,
+        verdict=verdict,
         plan=plan.name if plan else standing.plan,
         entitled_tier=spec.tier,
         placed_tier=spec.tier,
-        features=(),
-        limits={},
-        subscription=subscription,
+        entitled=Entitled(),
         state=TenantState.DESTROYED,
         spec=spec,
         retain_until=standing.retain_until,
+        review_at=None,
         why=f"{why}: protection comes off, then the stack is destroyed",
     )
-
-
-def _plan(subscription: SubscriptionState | None, standing: Standing, catalogue: Catalogue) -> Plan | None:
-    name = subscription.plan if subscription is not None else standing.plan
-    return catalogue.plans.get(name) if name else None
 
 
 def _spec(standing: Standing, plan: Plan | None, installation: Installation, access: Access) -> TenantSpec:
     """A standing tenant keeps tier, cell and epoch: moving its data is a graduation's work, not an update's."""
     before = standing.spec
+    if access is Access.HIBERNATED:
+        # Nothing that needs the database can be changed while its instance is stopped: the waking brings it.
+        assert before is not None
+        return before.model_copy(update={"access": access})
     if plan is None:
         assert before is not None
         return before.model_copy(update={"access": access, "app_schema_version": installation.app_schema_version})
@@ -217,18 +240,40 @@ def _spec(standing: Standing, plan: Plan | None, installation: Installation, acc
     )
 
 
-def _retain_until(
-    standing: Standing, subscription: SubscriptionState | None, plan: Plan | None, now: datetime
-) -> datetime:
-    days = timedelta(days=plan.retention_days if plan is not None else 30)
-    ended = None if subscription is None else subscription.ended_at or subscription.canceled_at
-    if ended is None:
-        # a deleted customer, or an end without a time: the first time that it was noticed counts
-        return standing.retain_until or now + days
-    return datetime.fromtimestamp(ended, UTC) + days
+def _retain_until(standing: Standing, verdict: Verdict, plan: Plan | None, now: datetime) -> datetime:
+    known = moment(verdict.retain_until)
+    if known is not None:
+        return known
+    # a deleted customer, or an end without a time: the first time that it was noticed counts
+    days = plan.retention_days if plan is not None else DEFAULT_RETENTION_DAYS
+    return standing.retain_until or now + timedelta(days=days)
 
 
-def _status(subscription: SubscriptionState | None) -> str:
-    if subscription is None:
+_BECAUSE: dict[Reason, str] = {
+    Reason.PAID: "",
+    Reason.TRIAL: "",
+    Reason.PAYMENT_OVERDUE: "a payment is overdue",
+    Reason.PAYMENT_FAILED: "Stripe has given up collecting a payment",
+    Reason.PAYMENT_DISPUTED: "a payment is disputed",
+    Reason.DISPUTE_LOST: "a disputed payment was lost",
+    Reason.PAYMENT_REFUNDED: "the period's payment was refunded",
+    Reason.TRIAL_PAUSED: "its trial ended without a payment method",
+    Reason.TRIAL_REFUSED: "its customer, or the customer's domain, has had a trial already",
+    Reason.COLLECTION_PAUSED: "its invoices are void while collection is paused",
+    Reason.FIRST_PAYMENT_OPEN: "its first payment is open",
+    Reason.FIRST_PAYMENT_EXPIRED: "its first payment never came",
+    Reason.CANCELED: "",
+    Reason.NO_SUBSCRIPTION: "",
+}
+
+
+def _status(verdict: Verdict) -> str:
+    if verdict.subscription is None:
         return "the customer has no subscription"
-    return f"subscription {subscription.subscription_id} is {subscription.status}"
+    because = _BECAUSE[verdict.reason]
+    access = "" if verdict.access in (Access.FULL, Access.RETAINED, Access.DELETED) else f", access {verdict.access}"
+    return (
+        f"subscription {verdict.subscription.subscription_id} is {verdict.subscription.status}"
+        + (f", {because}" if because else "")
+        + access
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from components.spec import Access
 from provisioner.errors import NotFound
 from provisioner.lifecycle import TenantState
 from provisioner.registry import events, operations, placements, proofs, tenants, timeline
@@ -87,8 +88,14 @@ def next_action(record: TenantRecord, *, running: bool = False, verdict: Verdict
                 f"It pays for {record.pending_graduation} and stands in {record.tier}: entitlements are in force, "
                 "its data stays where it is until it is moved."
             )
+        case TenantState.READY if record.access != Access.FULL:
+            since = f" since {record.access_since:%Y-%m-%d}" if record.access_since else ""
+            then = f", less from {record.review_at:%Y-%m-%d %H:%M} UTC" if record.review_at else ""
+            return f"Its access is {record.access}{since} ({record.access_reason}){then}; a payment brings it back."
         case TenantState.READY:
             return "Nothing: it is ready."
+        case TenantState.HIBERNATED:
+            return "Access comes back by itself when the subscription is paid; an own instance is started for it first."
         case TenantState.SUSPENDED:
             return "Access comes back by itself when the subscription is paid."
         case TenantState.RETAINED:

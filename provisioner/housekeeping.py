@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import procrastinate
@@ -20,6 +20,7 @@ from psycopg import sql
 from provisioner import jobs
 from provisioner.errors import TenantryError
 from provisioner.operate import Pool
+from provisioner.periodic import Rounds
 from provisioner.proving.nightly import Nightly
 from provisioner.registry import queue, tenants
 from provisioner.registry.leases import SILENCE_S
@@ -29,6 +30,7 @@ from provisioner.sweep import Sweep
 log = structlog.get_logger(__name__)
 
 DUE_EVERY_S = 1.0
+REVIEW_EVERY_S = 5.0
 #: A worker that was silent for `SILENCE_S` is dead. Its job is taken over at most SILENCE_S + STALLED_EVERY_S after its
 #: last sign of life.
 STALLED_EVERY_S = 3.0
@@ -44,11 +46,13 @@ class Housekeeping:
     sweep: Sweep
     sweep_every_s: float
     nightly: Nightly
+    rounds: Rounds = field(default_factory=lambda: Rounds(()))
 
     async def run(self) -> None:
         """Until cancelled. A failure of one round is logged, and the next one comes."""
         await asyncio.gather(
             self._forever(DUE_EVERY_S, self._queue_due),
+            self._forever(REVIEW_EVERY_S, self._queue_reviews),
             self._forever(STALLED_EVERY_S, self._take_over),
             self._lead(),
         )
@@ -65,6 +69,13 @@ class Housekeeping:
         async with self.pool.connection() as connection:
             due = await tenants.claim_due(connection, datetime.now(UTC))
             await queue.defer_reconcile(connection, due, reason="the next attempt is due", priority=Priority.RETRY)
+
+    async def _queue_reviews(self) -> None:
+        """Access that time alone has changed: a step down is due, or the retention is over."""
+        now = await self.sweep.inbox.gateway.now()
+        async with self.pool.connection() as connection:
+            due = await tenants.claim_review(connection, now)
+            await queue.defer_reconcile(connection, due, reason="a date was reached", priority=Priority.RETRY)
 
     async def _take_over(self) -> None:
         for call in await jobs.take_over_stalled(self.app, silence_s=SILENCE_S):
@@ -93,6 +104,7 @@ class Housekeeping:
             if row is not None and row[0]:
                 await self._sweep_once()
                 await self._prove_nightly()
+                await self._go_round()
                 if time.monotonic() - pruned_at > PRUNE_EVERY_S:
                     pruned_at = time.monotonic()
                     await self._prune()
@@ -118,6 +130,14 @@ class Housekeeping:
     async def _prove_nightly(self) -> None:
         for cell in await self.nightly.queue_due():
             log.info("proof.due", cell=cell)
+
+    async def _go_round(self) -> None:
+        try:
+            now = await self.sweep.inbox.gateway.now()
+        except TenantryError as error:  # Stripe's time is unknown: nothing is done by a guess
+            log.warning("periodic.no_time", code=error.code, message=error.message)
+            return
+        await self.rounds.run_due(now)
 
     async def _prune(self) -> None:
         await self.nightly.prune()

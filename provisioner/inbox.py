@@ -16,10 +16,11 @@ import structlog
 from provisioner.billing import webhooks
 from provisioner.billing.catalogue import Catalogue
 from provisioner.billing.gateway import BillingGateway
-from provisioner.billing.translate import Refetch, hint_of, subscription_state
+from provisioner.billing.translate import ReconcileHint, Refetch, hint_of, subscription_state
+from provisioner.cases import Cases
 from provisioner.errors import NotFound, OperatorNeeded, Quarantined, Reject, TenantryError
 from provisioner.operate import Pool
-from provisioner.registry import events, queue, tenants, timeline
+from provisioner.registry import events, payment_cases, queue, tenants, timeline
 from provisioner.registry.events import EventStatus, NewEvent
 from provisioner.registry.queue import Priority
 from provisioner.registry.tenants import Binding
@@ -52,6 +53,10 @@ class Inbox:
     gateway: BillingGateway
     catalogue: Catalogue
     cell: str  #: where new tenants are placed
+
+    @property
+    def cases(self) -> Cases:
+        return Cases(self.gateway)
 
     async def handle(self, event_id: str) -> None:
         """Process a stored event. Raises ``RetryLater`` while Stripe or the database can't be reached."""
@@ -97,6 +102,8 @@ class Inbox:
         if hint.refetch is Refetch.NOTHING:
             return []
         assert hint.object_id is not None
+        if hint.refetch in (Refetch.DISPUTE, Refetch.CHARGE):
+            return await self._payment_taken_back(hint)
         if hint.refetch is Refetch.SUBSCRIPTION:
             try:
                 return [await self.adopt(await self.gateway.subscription(hint.object_id))]
@@ -111,6 +118,20 @@ class Inbox:
         except NotFound:
             documents = []
         return sorted({await self.adopt(document) for document in documents})
+
+    async def _payment_taken_back(self, hint: ReconcileHint) -> list[str]:
+        """Record what Stripe says of a dispute or a refund now; the tenant of its customer, if there is one."""
+        assert hint.object_id is not None
+        try:
+            case = await self.cases.load(hint)
+        except NotFound as missing:
+            raise _gone(missing) from None
+        if case is None:
+            return []
+        async with self.pool.connection() as connection:
+            await payment_cases.put(connection, case)
+            bound = await tenants.get_by_customer(connection, case.customer_id)
+        return [] if bound is None else [bound.tenant_id]
 
     async def adopt(self, document: Mapping[str, Any]) -> str:
         """The tenant of a subscription, bound to its customer the first time; ``Quarantined`` if that can't be."""

@@ -1,12 +1,13 @@
 """The state machines of tenants and operations.
 
-``python -m provisioner.lifecycle`` writes ``docs/lifecycle.md`` from them.
+``python -m provisioner.lifecycle_document`` writes ``docs/lifecycle.md`` from them.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
+
+from components.spec import Access
 
 
 class TenantState(StrEnum):
@@ -14,6 +15,7 @@ class TenantState(StrEnum):
     PROVISIONING = "provisioning"
     READY = "ready"
     SUSPENDED = "suspended"
+    HIBERNATED = "hibernated"
     RETAINED = "retained"
     DESTROYING = "destroying"
     DESTROYED = "destroyed"
@@ -31,12 +33,29 @@ class OperationState(StrEnum):
 MEANING: dict[TenantState, str] = {
     TenantState.PENDING: "bound to a Stripe customer; nothing stands yet (or nothing is paid for)",
     TenantState.PROVISIONING: "its first stack operation has begun and not yet succeeded",
-    TenantState.READY: "stands with full access",
+    TenantState.READY: "stands and serves: access is full, grace, throttled or read_only",
     TenantState.SUSPENDED: "stands; logins are closed, the broker refuses; the subscription may come back by itself",
-    TenantState.RETAINED: "as suspended; the subscription has ended, the data is kept until the plan's days are over",
+    TenantState.HIBERNATED: "as suspended; an instance of its own is stopped, and is started again by a payment",
+    TenantState.RETAINED: "as suspended, later as hibernated; the subscription has ended, the data is kept until the "
+    "plan's days are over",
     TenantState.DESTROYING: "destruction is authorised: protection off with a final snapshot, then the stack goes",
     TenantState.DESTROYED: "nothing stands; the id may only be used again as its next generation",
 }
+
+#: What a tenant that stands is in, by its access.
+STATE_OF_ACCESS: dict[Access, TenantState] = {
+    Access.FULL: TenantState.READY,
+    Access.GRACE: TenantState.READY,
+    Access.THROTTLED: TenantState.READY,
+    Access.READ_ONLY: TenantState.READY,
+    Access.SUSPENDED: TenantState.SUSPENDED,
+    Access.HIBERNATED: TenantState.HIBERNATED,
+    Access.RETAINED: TenantState.RETAINED,
+    Access.DELETED: TenantState.DESTROYED,
+}
+
+#: States of a tenant whose stack is what it should be.
+SETTLED = (TenantState.READY, TenantState.SUSPENDED, TenantState.HIBERNATED, TenantState.RETAINED)
 
 #: State -> (what happens, next state). Nothing else is a legal move.
 MOVES: dict[TenantState, tuple[tuple[str, TenantState], ...]] = {
@@ -44,6 +63,7 @@ MOVES: dict[TenantState, tuple[tuple[str, TenantState], ...]] = {
     TenantState.PROVISIONING: (
         ("the stack operation succeeds", TenantState.READY),
         ("the subscription stops granting access, and the stack closes it", TenantState.SUSPENDED),
+        ("nothing was paid for so long that a closed one sleeps", TenantState.HIBERNATED),
         ("the subscription ends, and the stack closes access", TenantState.RETAINED),
         (
             "its retention is over, or an operator destroys it",
@@ -52,17 +72,26 @@ MOVES: dict[TenantState, tuple[tuple[str, TenantState], ...]] = {
     ),
     TenantState.READY: (
         ("the subscription stops granting access", TenantState.SUSPENDED),
+        ("nobody looked while its payment was overdue until it sleeps", TenantState.HIBERNATED),
         ("the subscription ends", TenantState.RETAINED),
         ("the subscription has ended for longer than its plan retains data", TenantState.DESTROYING),
     ),
     TenantState.SUSPENDED: (
         ("a payment arrives", TenantState.READY),
+        ("nothing is paid for the plan's days", TenantState.HIBERNATED),
+        ("the subscription ends", TenantState.RETAINED),
+        ("its retention is over, or an operator destroys it", TenantState.DESTROYING),
+    ),
+    TenantState.HIBERNATED: (
+        ("a payment arrives", TenantState.READY),
+        ("another subscription awaits its payment", TenantState.SUSPENDED),
         ("the subscription ends", TenantState.RETAINED),
         ("its retention is over, or an operator destroys it", TenantState.DESTROYING),
     ),
     TenantState.RETAINED: (
         ("the customer subscribes again", TenantState.READY),
         ("a new subscription awaits its payment", TenantState.SUSPENDED),
+        ("a subscription that nobody pays has come to light", TenantState.HIBERNATED),
         ("the retention days are over, or an operator destroys it", TenantState.DESTROYING),
     ),
     TenantState.DESTROYING: (("protection is off and the stack is gone", TenantState.DESTROYED),),
@@ -99,31 +128,3 @@ OPERATION_MEANING: dict[OperationState, str] = {
 def may_move(before: TenantState, after: TenantState) -> bool:
     """Whether ``after`` may follow ``before``; staying is always legal."""
     return before == after or any(target is after for _, target in MOVES[before])
-
-
-def as_markdown() -> str:
-    """The content of ``docs/lifecycle.md``."""
-    lines = [
-        "# Lifecycle",
-        "",
-        "Generated from `provisioner/lifecycle.py` by `python -m provisioner.lifecycle`; a test compares.",
-        "",
-        "A tenant whose last attempt failed also shows as `retrying` (tried again by itself) or `failed` (an operator",
-        "must act); its state stays what it was.",
-        "",
-        "## Tenants",
-        "| state | meaning | moves to |",
-        "|---|---|---|",
-    ]
-    for state in TenantState:
-        moves = "; ".join(f"`{target}`: {reason}" for reason, target in MOVES[state])
-        lines.append(f"| `{state}` | {MEANING[state]} | {moves} |")
-    lines += ["", "## Operations", "| state | meaning | moves to |", "|---|---|---|"]
-    for operation_state in OperationState:
-        moves = "; ".join(f"`{target}`: {reason}" for reason, target in OPERATION_MOVES[operation_state])
-        lines.append(f"| `{operation_state}` | {OPERATION_MEANING[operation_state]} | {moves or 'final'} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    (Path(__file__).parents[1] / "docs" / "lifecycle.md").write_text(as_markdown())

@@ -15,7 +15,7 @@ from provisioner.registry.tenants import TenantRecord
 from provisioner.registry.timeline import EntryKind
 
 #: States in which destruction may be authorised: nobody pays for the tenant.
-DESTRUCTIBLE = (TenantState.SUSPENDED, TenantState.RETAINED, TenantState.DESTROYING)
+DESTRUCTIBLE = (TenantState.SUSPENDED, TenantState.HIBERNATED, TenantState.RETAINED, TenantState.DESTROYING)
 
 
 class StillPaidFor(Reject):

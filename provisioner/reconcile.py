@@ -19,9 +19,12 @@ from psycopg import AsyncConnection
 
 from components.spec import Access, PlatformOutputs, TenantOutputs, TenantSpec
 from components.tiers import Tier
-from provisioner import failures, fingerprint, shared_platform, stack_request
+from provisioner import failures, fingerprint, payments, shared_platform, stack_request
 from provisioner.billing.catalogue import Catalogue
+from provisioner.billing.facts import billing_facts
 from provisioner.billing.gateway import BillingGateway
+from provisioner.billing.history import PaymentHistory
+from provisioner.billing.translate import SubscriptionState, SubscriptionStatus
 from provisioner.deployer import Operation, OperationResult
 from provisioner.desired import Course, Decision, Installation, Standing, decide
 from provisioner.engine.state import PostgresState
@@ -31,7 +34,7 @@ from provisioner.errors import (
     OperatorNeeded,
     TenantryError,
 )
-from provisioner.lifecycle import TenantState
+from provisioner.lifecycle import SETTLED, TenantState
 from provisioner.operate import HandedBack, Held, Operator, Pool
 from provisioner.registry import placements, platforms, tenants, timeline
 from provisioner.registry.leases import LeaseBusy
@@ -66,7 +69,8 @@ class CustomerMissing(OperatorNeeded):
 class Reconciler:
     """``purge`` deletes a tenant's files in a bucket that stays: called before its stack goes. ``policy_version``: of
     the rules and their configuration; another one has every stack judged again. ``follow_up``: in the transaction that
-    records a tenant's success, so that what it queues is never lost."""
+    records a tenant's success, so that what it queues is never lost. ``refused_trials``: which of a customer's
+    subscriptions are trials that it must not have."""
 
     pool: Pool
     gateway: BillingGateway
@@ -78,6 +82,7 @@ class Reconciler:
     purge: Callable[[TenantOutputs, PlatformOutputs], Awaitable[None]]
     policy_version: str
     follow_up: Callable[[AsyncConnection, TenantOutputs], Awaitable[None]] | None = None
+    refused_trials: Callable[[str, Sequence[SubscriptionState]], Awaitable[frozenset[str]]] | None = None
 
     async def reconcile(self, tenant_id: str, reason: str) -> Outcome:
         """A failure is classified and recorded, and its retry planned. Raises only what keeps it from being recorded:
@@ -109,16 +114,24 @@ class Reconciler:
         documents = [] if record.stripe_customer_id is None else await self._documents(record.stripe_customer_id)
         what = bought(tenant_id, documents, self.catalogue, expected_livemode=self.gateway.livemode)
         states = what.require_readable()
+        history = await payments.history_of(
+            self.gateway,
+            record.stripe_customer_id,
+            states,
+            record.payment_cases or (),
+            await self._refused_trials(record, states),
+        )
+        now = await self.gateway.now(next((each.test_clock for each in states if each.test_clock), None))
 
         def decision_for(record: TenantRecord) -> Decision:
-            return decide(standing(record), states, self.catalogue, self.installation, datetime.now(UTC))
+            return decide(standing(record), states, self.catalogue, self.installation, now, history)
 
         decision = decision_for(record)
         if decision.course is Course.REVIVE:
             record = await self._revive(record)
             decision = decision_for(record)
         log.debug("reconcile.decided", course=decision.course.value, why=decision.why)
-        await self._entitle(record, decision)
+        await self._entitle(record, decision, history)
         if decision.course is Course.NOTHING:
             await self._clear_failure(record)
             return Outcome.NOTHING
@@ -171,14 +184,15 @@ class Reconciler:
             return False
         what = bought(record.tenant_id, documents, self.catalogue, expected_livemode=self.gateway.livemode)
         try:
-            decision = decide(standing(record), what.require_readable(), self.catalogue, self.installation, now)
+            states, history = what.require_readable(), payments.remembered(record)
+            decision = decide(standing(record), states, self.catalogue, self.installation, now, history)
         except TenantryError as error:
             return record.failure is None or record.failure.get("code") != error.code
         if decision.course is Course.NOTHING:
-            return _entitlement(decision) != _recorded_entitlement(record)
+            return _entitlement(decision, history) != _recorded_entitlement(record)
         if decision.course is not Course.CONVERGE:
             return record.failure is None
-        if _entitlement(decision) != _recorded_entitlement(record):
+        if _entitlement(decision, history) != _recorded_entitlement(record):
             return True
         if record.failure is not None and record.failure.get("class") == "operator":
             return failures.may_have_been_mended(
@@ -189,6 +203,8 @@ class Reconciler:
             )
         outputs = None if platform is None else platform.platform_outputs
         if outputs is None or record.fingerprint is None or record.state != decision.state:
+            return True
+        if record.access != decision.access:
             return True
         assert decision.spec is not None
         return record.fingerprint != self._fingerprint(decision.spec, outputs, versions.get(record.stack_name))
@@ -220,10 +236,16 @@ class Reconciler:
                 hint="check that TENANTRY_STRIPE_API_KEY is of the account and mode that the customer belongs to",
             ) from None
 
+    async def _refused_trials(self, record: TenantRecord, states: Sequence[SubscriptionState]) -> frozenset[str]:
+        trials = [state for state in states if state.status is SubscriptionStatus.TRIALING]
+        if not trials or self.refused_trials is None or record.stripe_customer_id is None:
+            return frozenset()
+        return await self.refused_trials(record.stripe_customer_id, trials)
+
     async def _is_current(self, record: TenantRecord, decision: Decision, platform: PlatformOutputs) -> bool:
-        if record.fingerprint is None or record.state != decision.state or decision.spec is None:
+        if record.fingerprint is None or decision.spec is None or record.outputs is None:
             return False
-        if record.access != decision.access or record.destruction is not None:
+        if record.outputs["access"] != decision.spec.access or record.destruction is not None:
             return False
         version = await asyncio.to_thread(self.state.checkpoint_version, record.stack_name)
         return record.fingerprint == self._fingerprint(decision.spec, platform, version)
@@ -245,18 +267,25 @@ class Reconciler:
 
     # Changing
 
-    async def _entitle(self, record: TenantRecord, decision: Decision) -> None:
-        """What needs no stack: entitlements, and access that is withdrawn."""
-        entitlement = _entitlement(decision)
-        if decision.access is Access.FULL and entitlement == _recorded_entitlement(record):
+    async def _entitle(self, record: TenantRecord, decision: Decision, history: PaymentHistory) -> None:
+        """What needs no stack: entitlements, access that is withdrawn, and access that the stack gives already."""
+        entitlement = _entitlement(decision, history)
+        at_once = decision.course is not Course.DESTROY and _needs_no_stack(record, decision)
+        state = decision.state if at_once and decision.course is Course.CONVERGE and _is_settled(record) else None
+        access_stays = not at_once or (record.access, record.access_reason) == (decision.access, decision.reason)
+        if entitlement == _recorded_entitlement(record) and access_stays and state in (None, record.state):
             return
         async with self.pool.connection() as connection:
             news = await tenants.entitle(connection, record.tenant_id, entitlement)
-            closed = False
-            if decision.access is not Access.FULL:
-                closed = await placements.set_access(connection, record.tenant_id, decision.access)
-                await tenants.set_access(connection, record.tenant_id, decision.access)
-            if news or closed:
+            changed = False
+            if at_once:
+                changed = await tenants.set_access(
+                    connection, record.tenant_id, decision.access, reason=decision.reason, since=decision.access_since
+                )
+                await placements.set_access(connection, record.tenant_id, decision.access)
+            if state is not None and state != record.state:
+                await tenants.set_state(connection, record.tenant_id, state)
+            if news or changed:
                 await timeline.add(
                     connection,
                     record.tenant_id,
@@ -265,6 +294,7 @@ class Reconciler:
                     detail={
                         "plan": decision.plan,
                         "access": decision.access,
+                        "reason": decision.reason,
                         "tier": decision.placed_tier,
                         "pending_graduation": decision.pending_graduation,
                         "subscription": entitlement.subscription_id,
@@ -298,7 +328,11 @@ class Reconciler:
         made = self._fingerprint(spec, platform, result.checkpoint_version)
         async with self.pool.connection() as connection:
             await held.require(connection)
-            await placements.put(connection, outputs, platform)
+            await placements.put(connection, outputs, platform, decision.access)
+            if await tenants.set_access(
+                connection, record.tenant_id, decision.access, reason=decision.reason, since=decision.access_since
+            ):
+                await timeline.add(connection, record.tenant_id, EntryKind.DECISION, f"access is {decision.access} now")
             log.debug("placement.put", kind=kind.value)
             await tenants.record_success(connection, outputs, state=decision.state, fingerprint=made)
             if self.follow_up is not None:
@@ -383,7 +417,23 @@ def standing(record: TenantRecord) -> Standing:
     )
 
 
-def _entitlement(decision: Decision) -> Entitlement:
+def _needs_no_stack(record: TenantRecord, decision: Decision) -> bool:
+    """Whether the registry may say the new access before the stack is touched: it takes something away, or the stack
+    that stands gives it already."""
+    if decision.spec is None or record.outputs is None:
+        return not decision.access.serves
+    order = list(Access)
+    if order.index(decision.access) >= order.index(Access(record.access)):
+        return True
+    return bool(record.outputs["access"] == decision.spec.access)
+
+
+def _is_settled(record: TenantRecord) -> bool:
+    """Whether the state is one that an access alone decides."""
+    return record.state in SETTLED and record.fingerprint is not None
+
+
+def _entitlement(decision: Decision, history: PaymentHistory) -> Entitlement:
     subscription = decision.subscription
     return Entitlement(
         subscription_id=subscription.subscription_id if subscription else None,
@@ -391,9 +441,14 @@ def _entitlement(decision: Decision) -> Entitlement:
         plan=decision.plan,
         tier=decision.placed_tier,
         pending_graduation=decision.pending_graduation,
-        features=list(decision.features),
-        limits=decision.limits,
+        features=list(decision.entitled.features),
+        limits=dict(decision.entitled.limits),
         retain_until=decision.retain_until,
+        rates=[dict(rate) for rate in decision.entitled.rates],
+        soft_limits=list(decision.entitled.soft_limits),
+        review_at=decision.review_at,
+        seats=decision.verdict.seats,
+        billing=billing_facts(decision.verdict, history),
     )
 
 
@@ -407,15 +462,32 @@ def _recorded_entitlement(record: TenantRecord) -> Entitlement:
         features=record.features,
         limits=record.limits,
         retain_until=record.retain_until,
+        rates=record.rates,
+        soft_limits=record.soft_limits,
+        review_at=record.review_at,
+        seats=record.seats,
+        billing=record.billing,
     )
 
 
 def _kind(record: TenantRecord, decision: Decision) -> OperationKind:
     if record.outputs is None:
         return OperationKind.PROVISION
-    if decision.access != record.outputs["access"]:
-        return OperationKind.RESUME if decision.access is Access.FULL else OperationKind.SUSPEND
-    return OperationKind.UPDATE
+    assert decision.spec is not None
+    before, after = Access(record.outputs["access"]), decision.spec.access
+    if before is after:
+        return OperationKind.UPDATE
+    order = list(Access)
+    if order.index(after) < order.index(before):
+        return OperationKind.RESUME
+    return _WITHDRAWALS[after]
+
+
+_WITHDRAWALS = {
+    Access.READ_ONLY: OperationKind.RESTRICT,
+    Access.SUSPENDED: OperationKind.SUSPEND,
+    Access.HIBERNATED: OperationKind.HIBERNATE,
+}
 
 
 def _is_protected(deployment: dict[str, Any]) -> bool:

@@ -10,8 +10,7 @@ from provisioner.billing.catalogue import Catalogue
 from provisioner.billing.translate import (
     SubscriptionState,
     SubscriptionStatus,
-    decisive,
-    grants_access,
+    is_paid,
     subscription_state,
     tenant_of,
 )
@@ -33,8 +32,7 @@ class Bought:
 
     def require_readable(self) -> tuple[SubscriptionState, ...]:
         """The states, unless an unreadable subscription could change the verdict: then ``SubscriptionUnreadable``."""
-        best = decisive(self.states)
-        if self.unreadable and (best is None or not grants_access(best)):
+        if self.unreadable and not any(map(is_paid, self.states)):
             first = self.unreadable[0]
             raise SubscriptionUnreadable(f"nothing was changed: {first.message}", hint=first.hint)
         return self.states

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from provisioner.billing.gateway import Document
@@ -24,6 +25,13 @@ class FakeGateway:
         self._events: dict[str, Document] = {}
         self._prices: dict[str, Document] = {}
         self._products: dict[str, Document] = {}
+        self._invoices: dict[str, Document] = {}
+        self._disputes: dict[str, Document] = {}
+        self._charges: dict[str, Document] = {}
+        self._refunds: dict[str, Document] = {}
+        self._payments: dict[str, str] = {}
+        self._test_clocks: dict[str, int] = {}
+        self.time: datetime | None = None  #: billing time; None: this machine's
 
     @property
     def livemode(self) -> bool:
@@ -71,7 +79,68 @@ class FakeGateway:
         self._prices[stored["id"]] = stored
         self._products[stored["product"]["id"]] = stored["product"]
 
+    def put_invoice(self, document: Document, *, payment_intent: str | None = None) -> None:
+        """``payment_intent``: what paid it."""
+        self._invoices[document["id"]] = copy.deepcopy(document)
+        if payment_intent is not None:
+            self._payments[payment_intent] = document["id"]
+
+    def put_charge(self, document: Document) -> None:
+        self._charges[document["id"]] = copy.deepcopy(document)
+
+    def put_dispute(self, document: Document) -> None:
+        """``charge`` is the id of a charge that was put in."""
+        self._disputes[document["id"]] = copy.deepcopy(document)
+
+    def put_refund(self, document: Document) -> None:
+        self._refunds[document["id"]] = copy.deepcopy(document)
+
+    def put_test_clock(self, clock_id: str, frozen_time: int) -> None:
+        self._test_clocks[clock_id] = frozen_time
+
     # -- BillingGateway
+
+    async def now(self, test_clock: str | None = None) -> datetime:
+        if test_clock is not None and not self._livemode:
+            self._reach()
+            if test_clock not in self._test_clocks:
+                raise NotFound(f"Stripe has no such object: No such test clock: '{test_clock}'")
+            return datetime.fromtimestamp(self._test_clocks[test_clock], UTC)
+        return self.time if self.time is not None and not self._livemode else datetime.now(UTC)
+
+    async def invoices_of(self, customer_id: str, status: str) -> list[Document]:
+        self._get(self._customers, customer_id, "customer")
+        return [
+            copy.deepcopy(found)
+            for found in self._newest(self._invoices)
+            if found["customer"] == customer_id and found["status"] == status
+        ]
+
+    async def dispute(self, dispute_id: str) -> Document:
+        return self._with_charge(self._get(self._disputes, dispute_id, "dispute"))
+
+    async def charge(self, charge_id: str) -> Document:
+        return self._get(self._charges, charge_id, "charge")
+
+    async def invoice_of_payment(self, payment_intent: str) -> Document | None:
+        self._reach()
+        invoice = self._payments.get(payment_intent)
+        return None if invoice is None else copy.deepcopy(self._invoices[invoice])
+
+    async def disputes(self, *, since: int) -> AsyncIterator[Document]:
+        self._reach()
+        for found in self._newest(self._disputes):
+            if found["created"] >= since:
+                yield self._with_charge(copy.deepcopy(found))
+
+    async def refunds(self, *, since: int) -> AsyncIterator[Document]:
+        self._reach()
+        for found in self._newest(self._refunds):
+            if found["created"] >= since:
+                yield copy.deepcopy(found)
+
+    def _with_charge(self, dispute: Document) -> Document:
+        return {**dispute, "charge": copy.deepcopy(self._charges[dispute["charge"]])}
 
     async def subscription(self, subscription_id: str) -> Document:
         return self._get(self._subscriptions, subscription_id, "subscription")

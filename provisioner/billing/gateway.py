@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 Document = dict[str, Any]
@@ -41,5 +42,34 @@ class BillingGateway(Protocol):
         ...
 
     async def product(self, product_id: str) -> Document: ...
+
+    async def now(self, test_clock: str | None = None) -> datetime:
+        """Billing time. In live mode this machine's; in test mode Stripe's own, or that of a test clock: who moves
+        it there moves every date that access depends on."""
+        ...
+
+    async def invoices_of(self, customer_id: str, status: str) -> list[Document]:
+        """A customer's invoices of a status (``open``, ``paid``, ``uncollectible``, ...), newest first."""
+        ...
+
+    async def dispute(self, dispute_id: str) -> Document:
+        """With its charge expanded."""
+        ...
+
+    async def charge(self, charge_id: str) -> Document:
+        """With its refunds expanded."""
+        ...
+
+    async def invoice_of_payment(self, payment_intent: str) -> Document | None:
+        """The invoice that a payment was for, if it was for one."""
+        ...
+
+    def disputes(self, *, since: int) -> AsyncIterator[Document]:
+        """Disputes created at ``since`` or later, with their charges expanded, newest first."""
+        ...
+
+    def refunds(self, *, since: int) -> AsyncIterator[Document]:
+        """Refunds created at ``since`` or later, newest first."""
+        ...
 
     async def close(self) -> None: ...

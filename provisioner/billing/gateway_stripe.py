@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from stripe import HTTPXClient
 
 from provisioner.billing.errors import translated
 from provisioner.billing.gateway import Document
+from provisioner.billing.stripe_time import StripeTime
 from provisioner.errors import ConfigurationInvalid
 
 PAGE = 100
@@ -52,6 +54,7 @@ class StripeGateway:
     ) -> None:
         self._client = make_client(api_key, api_base, timeout_s=timeout_s, max_retries=max_retries)
         self._livemode = "_live_" in api_key[:8]
+        self._time = StripeTime()
 
     @property
     def livemode(self) -> bool:
@@ -112,9 +115,57 @@ class StripeGateway:
         with translated(f"loading product {product_id}"):
             return await self._get(f"/v1/products/{_part(product_id)}", {})
 
+    async def now(self, test_clock: str | None = None) -> datetime:
+        if self._livemode:
+            return datetime.now(UTC)
+        if test_clock is not None:
+            with translated(f"looking at test clock {test_clock}"):
+                clock = await self._get(f"/v1/test_helpers/test_clocks/{_part(test_clock)}", {})
+            return datetime.fromtimestamp(int(clock["frozen_time"]), UTC)
+        if not self._time.known:
+            with translated("asking Stripe for its time"):
+                await self._get("/v1/events", {"limit": 1})
+        return self._time.now()
+
+    async def invoices_of(self, customer_id: str, status: str) -> list[Document]:
+        with translated(f"listing the invoices of {customer_id}"):
+            return [found async for found in self._list("/v1/invoices", {"customer": customer_id, "status": status})]
+
+    async def dispute(self, dispute_id: str) -> Document:
+        with translated(f"loading dispute {dispute_id}"):
+            return await self._get(f"/v1/disputes/{_part(dispute_id)}", {"expand": ["charge"]})
+
+    async def charge(self, charge_id: str) -> Document:
+        with translated(f"loading charge {charge_id}"):
+            return await self._get(f"/v1/charges/{_part(charge_id)}", {"expand": ["refunds"]})
+
+    async def invoice_of_payment(self, payment_intent: str) -> Document | None:
+        params: Document = {
+            "payment": {"type": "payment_intent", "payment_intent": payment_intent},
+            "expand": ["data.invoice"],
+        }
+        with translated(f"looking up what {payment_intent} paid for"):
+            page = await self._get("/v1/invoice_payments", params)
+        for payment in page["data"]:
+            invoice: Document = payment["invoice"]
+            return invoice
+        return None
+
+    async def disputes(self, *, since: int) -> AsyncIterator[Document]:
+        with translated("listing disputes"):
+            async for found in self._list("/v1/disputes", {"created": {"gte": since}, "expand": ["data.charge"]}):
+                yield found
+
+    async def refunds(self, *, since: int) -> AsyncIterator[Document]:
+        with translated("listing refunds"):
+            async for found in self._list("/v1/refunds", {"created": {"gte": since}}):
+                yield found
+
     async def _get(self, path: str, params: Document) -> Document:
         """The answer's JSON as it came: the library's objects take six times as long, and have decimals in them."""
         answer = await self._client.raw_request_async("get", path, **params)
+        if not self._livemode:
+            self._time.observe(answer.headers.get("date"))
         document: Document = json.loads(answer.body)
         return document
 

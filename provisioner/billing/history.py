@@ -18,7 +18,10 @@ class OpenInvoice:
 
 
 class DisputeStatus(StrEnum):
-    """https://docs.stripe.com/api/disputes/object#dispute_object-status. An inquiry (``warning_*``) takes nothing away."""
+    """https://docs.stripe.com/api/disputes/object#dispute_object-status
+
+    An inquiry (``warning_*``) takes nothing away.
+    """
 
     WARNING_NEEDS_RESPONSE = "warning_needs_response"
     WARNING_UNDER_REVIEW = "warning_under_review"
@@ -32,6 +35,10 @@ class DisputeStatus(StrEnum):
     @property
     def open(self) -> bool:
         return self in (DisputeStatus.NEEDS_RESPONSE, DisputeStatus.UNDER_REVIEW)
+
+    @property
+    def lost(self) -> bool:
+        return self is DisputeStatus.LOST
 
 
 @dataclass(frozen=True)

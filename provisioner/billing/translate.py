@@ -6,12 +6,12 @@ billing period. What can't be understood or trusted is ``Quarantined`` with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
 
-from components.spec import Access, validate_tenant_id
+from components.spec import validate_tenant_id
 from provisioner.billing.catalogue import Catalogue, Plan
 from provisioner.billing.webhooks import WebhookEvent
 from provisioner.errors import Quarantined
@@ -39,9 +39,15 @@ class SubscriptionStatus(StrEnum):
         return self in (SubscriptionStatus.CANCELED, SubscriptionStatus.INCOMPLETE_EXPIRED)
 
 
-#: Best first: which of a tenant's several subscriptions counts. ``past_due`` is the grace of a failed renewal.
-_GRANTING = (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING, SubscriptionStatus.PAST_DUE)
-_WAITING = (SubscriptionStatus.UNPAID, SubscriptionStatus.PAUSED, SubscriptionStatus.INCOMPLETE)
+class CollectionPause(StrEnum):
+    """What becomes of invoices while collection is paused: ``void`` stands for "no service", the others for free.
+
+    https://docs.stripe.com/billing/subscriptions/pause-payment
+    """
+
+    KEEP_AS_DRAFT = "keep_as_draft"
+    MARK_UNCOLLECTIBLE = "mark_uncollectible"
+    VOID = "void"
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class SubscriptionItemState:
     price_id: str
     quantity: int | None  #: None for metered prices
     current_period_end: int
+    current_period_start: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,11 @@ class SubscriptionState:
     canceled_at: int | None
     ended_at: int | None
     trial_end: int | None
-    collection_paused: bool
+    collection_paused: CollectionPause | None
     livemode: bool
+    resumes_at: int | None = None  #: when a pause of the collection ends by itself
+    period_start: int = 0  #: the earliest of the items'
+    test_clock: str | None = None  #: the customer's, in test mode: its time is what counts
 
 
 class Refetch(StrEnum):
@@ -78,6 +88,8 @@ class Refetch(StrEnum):
 
     SUBSCRIPTION = "subscription"
     CUSTOMER = "customer"  #: all of its subscriptions
+    DISPUTE = "dispute"
+    CHARGE = "charge"  #: and what was refunded of it
     NOTHING = "nothing"  #: recorded and acknowledged, no job
 
 
@@ -102,6 +114,15 @@ def hint_of(event: WebhookEvent) -> ReconcileHint:
         return ReconcileHint(Refetch.CUSTOMER, _needed(event, event.customer_id))
     if event.type == "entitlements.active_entitlement_summary.updated":
         return ReconcileHint(Refetch.CUSTOMER, _needed(event, event.customer_id))
+    if event.type.startswith("charge.dispute."):
+        return ReconcileHint(Refetch.DISPUTE, _needed(event, event.object_id))
+    if event.type == "charge.refunded":
+        return ReconcileHint(Refetch.CHARGE, _needed(event, event.object_id))
+    if event.type.startswith("refund."):
+        return ReconcileHint(Refetch.CHARGE, _needed(event, event.charge_id))
+    if event.type.startswith("subscription_schedule."):
+        # A schedule may not have begun its subscription yet, or be rid of it.
+        return ReconcileHint(Refetch.SUBSCRIPTION, event.subscription_id) if event.subscription_id else _NOTHING
     if event.type == "checkout.session.completed":
         return ReconcileHint(Refetch.SUBSCRIPTION, event.subscription_id) if event.subscription_id else _NOTHING
     return _NOTHING
@@ -145,6 +166,7 @@ def subscription_state(
     items = _items(document, what)
     plan = _plan([price for _, price in items], catalogue, what)
     states = tuple(item for item, _ in items)
+    pause, resumes_at = _pause(document, what)
     return SubscriptionState(
         subscription_id=identifier,
         customer_id=customer_id,
@@ -159,8 +181,11 @@ def subscription_state(
         canceled_at=_optional_time(document, "canceled_at", what),
         ended_at=_optional_time(document, "ended_at", what),
         trial_end=_optional_time(document, "trial_end", what),
-        collection_paused=document.get("pause_collection") is not None,
+        collection_paused=pause,
         livemode=livemode,
+        resumes_at=resumes_at,
+        period_start=min(item.current_period_start for item in states),
+        test_clock=_reference(customer.get("test_clock")),
     )
 
 
@@ -170,26 +195,9 @@ def tenant_of(document: Mapping[str, Any]) -> str:
     return _tenant(document, _customer(document, what)[1], what)
 
 
-def grants_access(state: SubscriptionState) -> bool:
-    return state.status in _GRANTING
-
-
-def access_of(state: SubscriptionState | None, *, now: int | None = None) -> Access:
-    """What the tenant of this subscription (None: it has none) may do. ``now`` is for rules that depend on time."""
-    return Access.FULL if state is not None and grants_access(state) else Access.SUSPENDED
-
-
-def decisive(states: Iterable[SubscriptionState]) -> SubscriptionState | None:
-    """The one of a tenant's subscriptions that counts: one that grants access before one that doesn't, then the
-    newest. An unpaid or ended subscription never shadows a paid one."""
-
-    def rank(state: SubscriptionState) -> tuple[int, int, int, str]:
-        order = (*_GRANTING, *_WAITING)
-        group = 2 if state.status in _GRANTING else 0 if state.status.ended else 1
-        within = -order.index(state.status) if state.status in order else 0
-        return group, within, state.created, state.subscription_id
-
-    return max(states, key=rank, default=None)
+def is_paid(state: SubscriptionState) -> bool:
+    """Whether nothing better can be said of a subscription by its status."""
+    return state.status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
 
 
 def _customer(document: Mapping[str, Any], what: str) -> tuple[str, Mapping[str, Any]]:
@@ -236,10 +244,30 @@ def _items(document: Mapping[str, Any], what: str) -> list[tuple[SubscriptionIte
             _unreadable(what, "a price's lookup key is no text")
         if quantity is not None and (not isinstance(quantity, int) or isinstance(quantity, bool)):
             _unreadable(what, "an item's quantity is no number")
-        end = _time(item, "current_period_end", what)
-        state = SubscriptionItemState(lookup_key, _text(price, "id", f"a price of {what}"), quantity, end)
+        start, end = _time(item, "current_period_start", what), _time(item, "current_period_end", what)
+        state = SubscriptionItemState(lookup_key, _text(price, "id", f"a price of {what}"), quantity, end, start)
         found.append((state, price))
     return found
+
+
+def _pause(document: Mapping[str, Any], what: str) -> tuple[CollectionPause | None, int | None]:
+    pause = document.get("pause_collection")
+    if pause is None:
+        return None, None
+    if not isinstance(pause, Mapping):
+        _unreadable(what, "`pause_collection` is no object")
+    try:
+        behavior = CollectionPause(str(pause.get("behavior")))
+    except ValueError:
+        _unreadable(what, f"its pause_collection.behavior {str(pause.get('behavior'))[:40]!r} is unknown")
+    return behavior, _optional_time(pause, "resumes_at", what)
+
+
+def _reference(value: Any) -> str | None:
+    """The id of what is expanded or not."""
+    if isinstance(value, Mapping):
+        value = value.get("id")
+    return value if isinstance(value, str) and value else None
 
 
 def _plan(prices: list[Mapping[str, Any]], catalogue: Catalogue, what: str) -> Plan:

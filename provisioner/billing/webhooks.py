@@ -47,6 +47,7 @@ class WebhookEvent:
     object_type: str | None
     customer_id: str | None  #: the customer that the object names, or is
     subscription_id: str | None  #: the subscription that the object names, or is
+    charge_id: str | None = None  #: the charge that the object names
 
 
 def check_secrets(secrets: Sequence[str]) -> None:
@@ -136,6 +137,7 @@ def parse(payload: bytes) -> WebhookEvent:
         object_type=object_type,
         customer_id=object_id if object_type == "customer" else _reference(subject.get("customer")),
         subscription_id=object_id if object_type == "subscription" else _subscription_of(subject),
+        charge_id=_reference(subject.get("charge")),
     )
 
 

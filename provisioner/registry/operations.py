@@ -22,8 +22,10 @@ _sql = functools.partial(dict.__getitem__, load("operations"))
 class OperationKind(StrEnum):
     PROVISION = "provision"  #: the first operation of a tenant's life
     UPDATE = "update"
+    RESTRICT = "restrict"  #: to read_only
     SUSPEND = "suspend"
-    RESUME = "resume"
+    HIBERNATE = "hibernate"
+    RESUME = "resume"  #: to more access than before
     UNPROTECT = "unprotect"  #: first step of destruction: protection off, final snapshot on
     DESTROY = "destroy"  #: second step
     PLATFORM = "platform"

@@ -42,7 +42,10 @@ class PlacementRecord:
     updated_at: datetime
 
 
-async def put(connection: AsyncConnection, outputs: TenantOutputs, platform: PlatformOutputs) -> None:
+async def put(
+    connection: AsyncConnection, outputs: TenantOutputs, platform: PlatformOutputs, access: Access
+) -> None:
+    """``access``: what the tenant may do; a stack knows only what it enforces of it."""
     await connection.execute(
         _sql("put"),
         {
@@ -52,7 +55,7 @@ async def put(connection: AsyncConnection, outputs: TenantOutputs, platform: Pla
             "region": platform.region,
             "tier": outputs.tier,
             "epoch": outputs.epoch,
-            "access": outputs.access,
+            "access": access,
             "db_host": outputs.database.address,
             "db_port": outputs.database.port,
             "db_name": outputs.database.name,
@@ -76,7 +79,7 @@ async def get(connection: AsyncConnection, tenant_id: str) -> PlacementRecord | 
 
 
 async def set_access(connection: AsyncConnection, tenant_id: str, access: Access) -> bool:
-    """At once, before the stack follows: the broker and the SDK read it here."""
+    """At once, before the stack follows: the broker and the SDK read it here. True if that is news."""
     cursor = await connection.execute(_sql("set_access"), {"tenant_id": tenant_id, "access": access})
     return cursor.rowcount == 1
 

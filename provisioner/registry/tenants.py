@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -50,6 +50,14 @@ class TenantRecord:
     created_at: datetime
     updated_at: datetime
     ready_at: datetime | None
+    rates: list[dict[str, Any]] = field(default_factory=list)
+    soft_limits: list[str] = field(default_factory=list)
+    access_since: datetime | None = None
+    access_reason: str | None = None
+    review_at: datetime | None = None
+    seats: int | None = None
+    billing: dict[str, Any] = field(default_factory=dict)
+    payment_cases: list[dict[str, Any]] | None = None
 
     @property
     def stands(self) -> bool:
@@ -84,6 +92,11 @@ class Entitlement:
     features: Sequence[str]
     limits: dict[str, int]
     retain_until: datetime | None
+    rates: Sequence[Mapping[str, Any]] = ()  #: as ``provisioner.entitlements.entitled`` makes them
+    soft_limits: Sequence[str] = ()
+    review_at: datetime | None = None
+    seats: int | None = None
+    billing: dict[str, Any] = field(default_factory=dict)
 
 
 async def get(connection: AsyncConnection, tenant_id: str) -> TenantRecord | None:
@@ -143,13 +156,23 @@ async def entitle(connection: AsyncConnection, tenant_id: str, entitlement: Enti
             "features": list(entitlement.features),
             "limits": Jsonb(entitlement.limits),
             "retain_until": entitlement.retain_until,
+            "rates": Jsonb([dict(rate) for rate in entitlement.rates]),
+            "soft_limits": list(entitlement.soft_limits),
+            "review_at": entitlement.review_at,
+            "seats": entitlement.seats,
+            "billing": Jsonb(entitlement.billing),
         },
     )
     return cursor.rowcount == 1
 
 
-async def set_access(connection: AsyncConnection, tenant_id: str, access: Access) -> bool:
-    cursor = await connection.execute(_sql("set_access"), {"tenant_id": tenant_id, "access": access})
+async def set_access(
+    connection: AsyncConnection, tenant_id: str, access: Access, *, reason: str, since: datetime | None = None
+) -> bool:
+    """True if that is news. ``since``: when the access began; None: now, if it is another one than before."""
+    cursor = await connection.execute(
+        _sql("set_access"), {"tenant_id": tenant_id, "access": access, "reason": reason, "since": since}
+    )
     return cursor.rowcount == 1
 
 
@@ -175,7 +198,6 @@ async def record_success(
             "state": state,
             "outputs": Jsonb(outputs.model_dump(mode="json")),
             "fingerprint": fingerprint,
-            "access": outputs.access,
         },
     )
 
@@ -214,6 +236,12 @@ async def wake(connection: AsyncConnection, cell: str, now: datetime) -> None:
 async def claim_due(connection: AsyncConnection, now: datetime) -> list[str]:
     """Tenants whose next attempt is due; each is given out once."""
     cursor = await connection.execute(_sql("claim_due"), {"now": now})
+    return [str(row[0]) for row in await cursor.fetchall()]
+
+
+async def claim_review(connection: AsyncConnection, now: datetime) -> list[str]:
+    """Tenants whose access time alone has changed by ``now``, billing time; each is given out once."""
+    cursor = await connection.execute(_sql("claim_review"), {"now": now})
     return [str(row[0]) for row in await cursor.fetchall()]
 
 

@@ -31,9 +31,31 @@ CREATE TABLE IF NOT EXISTS registry.tenant (
     updated_at           timestamptz NOT NULL DEFAULT now(),
     ready_at             timestamptz
 );
+ALTER TABLE registry.tenant ADD COLUMN IF NOT EXISTS access_since timestamptz;   -- since when the access is what it is
+ALTER TABLE registry.tenant ADD COLUMN IF NOT EXISTS access_reason text;         -- provisioner.billing.verdict.Reason
+ALTER TABLE registry.tenant ADD COLUMN IF NOT EXISTS review_at timestamptz;      -- when time alone will change the access
+ALTER TABLE registry.tenant ADD COLUMN IF NOT EXISTS seats integer;              -- paid for; null: not sold by the seat
+-- What the last decision saw of Stripe: subscription, dates, open payments. For people and messages, never decided on.
+ALTER TABLE registry.tenant ADD COLUMN IF NOT EXISTS billing jsonb NOT NULL DEFAULT '{}';
+CREATE INDEX IF NOT EXISTS tenant_review ON registry.tenant (review_at) WHERE review_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tenant_due ON registry.tenant (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tenant_retained ON registry.tenant (retain_until) WHERE retain_until IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tenant_subscription ON registry.tenant (subscription_id);
+
+-- Payments that were taken back: disputes, and charges refunded in full. By customer: it may be told before its tenant.
+CREATE TABLE IF NOT EXISTS registry.payment_case (
+    case_id         text PRIMARY KEY,       -- of the dispute, or of the refunded charge
+    kind            text NOT NULL CHECK (kind IN ('dispute', 'refund')),
+    customer_id     text NOT NULL,
+    subscription_id text,                   -- what the payment was for; null: unknown
+    status          text NOT NULL,          -- of the dispute; of a refund `full` or `partial`
+    amount          bigint NOT NULL,        -- disputed or refunded, smallest unit of the currency
+    currency        text NOT NULL,
+    created_at      timestamptz NOT NULL,
+    period_end      timestamptz,            -- of what the payment was for
+    updated_at      timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS payment_case_customer ON registry.payment_case (customer_id);
 
 -- Where a tenant lives now. The row exists while the tenant stands.
 CREATE TABLE IF NOT EXISTS registry.placement (

@@ -1,9 +1,9 @@
 -- name: get
-SELECT * FROM registry.tenant WHERE tenant_id = %(tenant_id)s
+SELECT * FROM registry.tenant_record WHERE tenant_id = %(tenant_id)s
 -- name: get_by_customer
-SELECT * FROM registry.tenant WHERE stripe_customer_id = %(customer_id)s
+SELECT * FROM registry.tenant_record WHERE stripe_customer_id = %(customer_id)s
 -- name: all
-SELECT * FROM registry.tenant ORDER BY tenant_id
+SELECT * FROM registry.tenant_record ORDER BY tenant_id
 -- name: count_by_state
 SELECT state, count(*), count(*) FILTER (WHERE failure->>'class' = 'operator') FROM registry.tenant GROUP BY state
 -- name: insert
@@ -19,14 +19,21 @@ UPDATE registry.tenant SET stripe_customer_id = NULL, subscription_id = NULL, su
 UPDATE registry.tenant
    SET subscription_id = %(subscription_id)s, subscription_status = %(subscription_status)s, plan = %(plan)s,
        tier = %(tier)s, pending_graduation = %(pending_graduation)s, features = %(features)s, limits = %(limits)s,
-       retain_until = %(retain_until)s, updated_at = now()
+       retain_until = %(retain_until)s, rates = %(rates)s, soft_limits = %(soft_limits)s, review_at = %(review_at)s,
+       seats = %(seats)s, billing = %(billing)s, updated_at = now()
  WHERE tenant_id = %(tenant_id)s
-   AND (subscription_id, subscription_status, plan, tier, pending_graduation, features, limits, retain_until)
+   AND (subscription_id, subscription_status, plan, tier, pending_graduation, features, limits, retain_until, rates,
+        soft_limits, review_at, seats, billing)
        IS DISTINCT FROM (%(subscription_id)s::text, %(subscription_status)s::text, %(plan)s::text, %(tier)s::text,
                          %(pending_graduation)s::text, %(features)s::text[], %(limits)s::jsonb,
-                         %(retain_until)s::timestamptz)
+                         %(retain_until)s::timestamptz, %(rates)s::jsonb, %(soft_limits)s::text[],
+                         %(review_at)s::timestamptz, %(seats)s::integer, %(billing)s::jsonb)
 -- name: set_access
-UPDATE registry.tenant SET access = %(access)s, updated_at = now() WHERE tenant_id = %(tenant_id)s AND access <> %(access)s
+UPDATE registry.tenant
+   SET access = %(access)s, access_reason = %(reason)s, updated_at = now(),
+       access_since = CASE WHEN access = %(access)s AND access_since IS NOT NULL THEN access_since
+                           ELSE coalesce(%(since)s, now()) END
+ WHERE tenant_id = %(tenant_id)s AND (access, access_reason) IS DISTINCT FROM (%(access)s::text, %(reason)s::text)
 -- name: set_state
 UPDATE registry.tenant SET state = %(state)s, updated_at = now() WHERE tenant_id = %(tenant_id)s
 -- name: record_spec
@@ -34,7 +41,7 @@ UPDATE registry.tenant SET spec = %(spec)s, fingerprint = NULL, state = %(state)
  WHERE tenant_id = %(tenant_id)s
 -- name: record_success
 UPDATE registry.tenant
-   SET state = %(state)s, outputs = %(outputs)s, fingerprint = %(fingerprint)s, access = %(access)s, failure = NULL,
+   SET state = %(state)s, outputs = %(outputs)s, fingerprint = %(fingerprint)s, failure = NULL,
        attempts = 0, next_attempt_at = NULL, destruction = NULL, ready_at = coalesce(ready_at, now()), updated_at = now()
  WHERE tenant_id = %(tenant_id)s
 -- name: record_failure
@@ -58,11 +65,15 @@ UPDATE registry.tenant SET next_attempt_at = %(now)s
 UPDATE registry.tenant SET next_attempt_at = NULL
  WHERE tenant_id IN (SELECT tenant_id FROM registry.tenant WHERE next_attempt_at <= %(now)s FOR UPDATE SKIP LOCKED)
 RETURNING tenant_id
+-- name: claim_review
+UPDATE registry.tenant SET review_at = NULL
+ WHERE tenant_id IN (SELECT tenant_id FROM registry.tenant WHERE review_at <= %(now)s FOR UPDATE SKIP LOCKED)
+RETURNING tenant_id
 -- name: authorise_destruction
 UPDATE registry.tenant SET destruction = %(authorisation)s, updated_at = now() WHERE tenant_id = %(tenant_id)s
 -- name: record_destroyed
 UPDATE registry.tenant
-   SET state = 'destroyed', outputs = NULL, spec = NULL, fingerprint = NULL, failure = NULL, attempts = 0,
+   SET state = 'destroyed', access = 'deleted', access_since = now(), review_at = NULL, outputs = NULL, spec = NULL, fingerprint = NULL, failure = NULL, attempts = 0,
        next_attempt_at = NULL, pending_graduation = NULL, ready_at = NULL, destruction = NULL, retain_until = NULL,
        tier = NULL, updated_at = now()
  WHERE tenant_id = %(tenant_id)s

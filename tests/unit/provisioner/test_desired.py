@@ -11,12 +11,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from components.spec import Access, Budget, Environment, InstanceSpec, TenantSpec
+from components.spec import ENFORCED_ACCESS, Access, Budget, Environment, InstanceSpec, TenantSpec
 from components.tiers import TIERS, Tier
 from provisioner.billing.catalogue import Catalogue, Plan
+from provisioner.billing.history import NO_HISTORY
 from provisioner.billing.pricing import PlanPrice
-from provisioner.billing.translate import SubscriptionState, SubscriptionStatus, access_of, decisive, grants_access
+from provisioner.billing.translate import CollectionPause, SubscriptionState, SubscriptionStatus
+from provisioner.billing.verdict import Verdict, judge
 from provisioner.desired import Course, Decision, Installation, Standing, decide
+from provisioner.entitlements import Entitled
 from provisioner.lifecycle import TenantState, may_move
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -66,13 +69,14 @@ def subscription(status: SubscriptionStatus = SubscriptionStatus.ACTIVE, **chang
             "plan": "team",
             "items": (),
             "created": int((NOW - 60 * DAY).timestamp()),
+            "period_start": int((NOW - DAY).timestamp()),
             "current_period_end": int((NOW + 30 * DAY).timestamp()),
             "cancel_at": None,
             "cancel_at_period_end": False,
             "canceled_at": None,
             "ended_at": int((NOW - DAY).timestamp()) if status.ended else None,
             "trial_end": None,
-            "collection_paused": False,
+            "collection_paused": None,
             "livemode": False,
             **changes,
         }
@@ -135,7 +139,8 @@ def subscription_states(draw: st.DrawFn) -> SubscriptionState:
         created=draw(MOMENTS),
         canceled_at=draw(st.none() | MOMENTS),
         ended_at=draw(MOMENTS) if status.ended else None,
-        collection_paused=draw(st.booleans()),
+        collection_paused=draw(st.sampled_from([None, *CollectionPause])),
+        period_start=draw(MOMENTS),
         cancel_at_period_end=draw(st.booleans()),
     )
 
@@ -159,7 +164,7 @@ def standings(draw: st.DrawFn, *, stands: bool | None = None) -> Standing:
             plan=draw(st.sampled_from(sorted(CATALOGUE.plans))),
             epoch=epoch,
             cell=cell,
-            access=draw(st.sampled_from(Access)),
+            access=draw(st.sampled_from(ENFORCED_ACCESS)),
             installation=draw(st.sampled_from(["demo", "former"])),
         ),
         epoch=epoch,
@@ -170,50 +175,18 @@ def standings(draw: st.DrawFn, *, stands: bool | None = None) -> Standing:
     )
 
 
-# Which subscription counts
-
-
-@settings(deadline=None)
-@given(histories(), st.randoms(use_true_random=False))
-def test_the_order_of_subscriptions_never_matters(states: list[SubscriptionState], random: Any) -> None:
-    shuffled = list(states)
-    random.shuffle(shuffled)
-    assert decisive(shuffled) == decisive(states)
+def verdict(states: list[SubscriptionState], now: datetime = NOW) -> Verdict:
+    return judge(states, NO_HISTORY, CATALOGUE, now)
 
 
 @settings(deadline=None)
 @given(standings(), histories(), st.randoms(use_true_random=False))
-def test_the_decision_does_not_depend_on_the_order_either(
+def test_the_decision_does_not_depend_on_the_order_of_subscriptions(
     who: Standing, states: list[SubscriptionState], random: Any
 ) -> None:
     shuffled = list(states)
     random.shuffle(shuffled)
     assert ask(who, *shuffled) == ask(who, *states)
-
-
-@settings(deadline=None)
-@given(histories(min_size=1))
-def test_a_paid_subscription_is_never_shadowed(states: list[SubscriptionState]) -> None:
-    chosen = decisive(states)
-    assert chosen is not None
-    assert grants_access(chosen) is any(grants_access(state) for state in states)
-    if not grants_access(chosen) and chosen.status.ended:
-        assert all(state.status.ended for state in states)
-
-
-@settings(deadline=None)
-@given(histories(min_size=1), subscription_states())
-def test_another_subscription_never_takes_paid_access_away(
-    states: list[SubscriptionState], other: SubscriptionState
-) -> None:
-    if access_of(decisive(states)) is Access.FULL:
-        assert access_of(decisive([*states, other])) is Access.FULL
-
-
-def test_of_equals_the_newer_one_counts() -> None:
-    older, newer = subscription(subscription_id="sub_a"), subscription(subscription_id="sub_b", created=2**31)
-    assert decisive([older, newer]) == newer
-    assert decisive([]) is None
 
 
 # What stands
@@ -234,18 +207,35 @@ def test_a_standing_tenant_never_changes_tier_cell_epoch_or_name(
 
 @settings(deadline=None)
 @given(standings(), histories())
-def test_full_access_is_given_exactly_for_a_payment(who: Standing, states: list[SubscriptionState]) -> None:
-    decision = ask(who, *states)
-    paid = any(grants_access(state) for state in states)
-    assert (decision.access is Access.FULL) is (paid and who.state is not TenantState.DESTROYING)
-    if decision.access is Access.FULL:
+def test_the_access_is_the_verdicts_and_the_stack_enforces_it(who: Standing, states: list[SubscriptionState]) -> None:
+    decision, said = ask(who, *states), verdict(states)
+    if who.state is TenantState.DESTROYING:
+        assert decision.access is Access.DELETED
+    elif said.access.serves:
+        assert decision.access is said.access
         assert decision.state is TenantState.READY
         assert decision.course in (Course.CONVERGE, Course.REVIVE)
         assert decision.retain_until is None
+        assert decision.spec is not None
+        assert decision.spec.access is (Access.READ_ONLY if said.access is Access.READ_ONLY else Access.FULL)
     else:
-        assert (decision.features, decision.limits) == ((), {})
-    if decision.spec is not None:
-        assert decision.spec.access is decision.access
+        assert not decision.access.serves
+        assert decision.entitled == Entitled()
+        if decision.spec is not None:
+            assert decision.spec.access in (Access.SUSPENDED, Access.HIBERNATED)
+
+
+@settings(deadline=None)
+@given(standings(stands=True), histories())
+def test_only_an_instance_of_its_own_sleeps_and_nothing_of_it_changes_meanwhile(
+    who: Standing, states: list[SubscriptionState]
+) -> None:
+    decision = ask(who, *states)
+    assert who.spec is not None
+    assert decision.spec is not None
+    if decision.spec.access is Access.HIBERNATED:
+        assert TIERS[who.spec.tier].own_instance
+        assert decision.spec == who.spec.model_copy(update={"access": Access.HIBERNATED})
 
 
 @settings(deadline=None)
@@ -269,7 +259,7 @@ def test_nothing_stands_and_nothing_is_paid_is_the_only_reason_to_do_nothing(
     who: Standing, states: list[SubscriptionState]
 ) -> None:
     decision = ask(who, *states)
-    idle = who.spec is None and not any(grants_access(state) for state in states)
+    idle = who.spec is None and not verdict(states).access.serves
     assert (decision.course is Course.NOTHING) is idle
     assert (decision.spec is None) is idle
     assert (decision.course is Course.REVIVE) is (who.state is TenantState.DESTROYED and not idle)
@@ -305,7 +295,7 @@ def test_a_first_payment_builds_what_the_plan_says() -> None:
         instance=InstanceSpec(),
         app_schema_version=2,
     )
-    assert (decision.features, decision.limits) == (("reports", "enterprise"), {"seats": 10})
+    assert (decision.entitled.features, decision.entitled.limits) == (("reports", "enterprise"), {"seats": 10})
     assert decision.pending_graduation is None
 
 
@@ -314,7 +304,7 @@ def test_another_tier_is_entitled_at_once_and_waits_for_its_graduation(stands_in
     decision = ask(standing(tenant_spec=spec(stands_in)), subscription(plan=pays_for))
     assert decision.entitled_tier is decision.pending_graduation is CATALOGUE.plans[pays_for].tier
     assert decision.placed_tier is stands_in
-    assert decision.features == ("reports", pays_for)
+    assert decision.entitled.features == ("reports", pays_for)
     assert decision.spec is not None
     assert decision.spec.tier is stands_in
     assert "until it graduates" in decision.why
@@ -393,15 +383,19 @@ def test_nothing_is_destroyed_before_its_time(who: Standing, states: list[Subscr
     assert decision.spec.final_snapshot
     if who.state is TenantState.DESTROYING or who.destruction_authorised:
         return
-    chosen = decisive(states)
-    if chosen is None:
+    said = verdict(states, now)
+    if said.subscription is None:
         assert who.retain_until is not None
         assert who.retain_until <= now
-    else:
-        assert chosen.status.ended
-        assert chosen.ended_at is not None
-        kept = timedelta(days=CATALOGUE.plans[chosen.plan].retention_days)
-        assert datetime.fromtimestamp(chosen.ended_at, UTC) + kept <= now
+        return
+    ends = [
+        datetime.fromtimestamp(at, UTC) + timedelta(days=CATALOGUE.plans[state.plan].retention_days)
+        for state in states
+        if (at := state.ended_at if state.ended_at is not None else state.canceled_at) is not None
+        and (state.status is SubscriptionStatus.CANCELED or said.subscription.status is not SubscriptionStatus.CANCELED)
+    ]
+    assert all(state.status.ended for state in states)
+    assert max(ends) <= now
 
 
 @pytest.mark.parametrize(("name", "days"), [("starter", 7), ("team", 30), ("enterprise", 90)])
@@ -436,9 +430,19 @@ def test_a_destroyed_tenant_that_pays_again_begins_another_life() -> None:
     assert decision.access is Access.FULL
 
 
-@pytest.mark.parametrize("status", GRANTING)
-def test_grace_and_trials_have_full_access(status: SubscriptionStatus) -> None:
-    assert ask(standing(), subscription(status)).access is Access.FULL
+@pytest.mark.parametrize(
+    ("status", "access"),
+    [
+        (SubscriptionStatus.ACTIVE, Access.FULL),
+        (SubscriptionStatus.TRIALING, Access.FULL),
+        (SubscriptionStatus.PAST_DUE, Access.GRACE),
+    ],
+)
+def test_grace_and_trials_change_nothing_of_what_stands(status: SubscriptionStatus, access: Access) -> None:
+    decision = ask(standing(), subscription(status))
+    assert decision.access is access
+    assert decision.spec is not None
+    assert decision.spec.access is Access.FULL
 
 
 def test_a_plan_that_left_the_catalogue_closes_access_without_changing_what_stands() -> None:

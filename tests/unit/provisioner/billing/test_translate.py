@@ -7,18 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.spec import Access
 from provisioner.billing import catalogue_file, fake, webhooks
 from provisioner.billing.translate import (
     PLAN_KEY,
+    CollectionPause,
     ReconcileHint,
     Refetch,
     SubscriptionState,
     SubscriptionStatus,
-    access_of,
-    decisive,
-    grants_access,
     hint_of,
+    is_paid,
     subscription_state,
     tenant_of,
 )
@@ -56,6 +54,7 @@ def items(*prices: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "data": [
             {
                 "object": "subscription_item",
+                "current_period_start": CREATED - number,
                 "current_period_end": CREATED + number,
                 "price": price,
                 "quantity": 1,
@@ -84,16 +83,15 @@ def test_a_subscription_is_read() -> None:
     assert (state.subscription_id, state.customer_id, state.tenant_id, state.plan) == ("sub_1", "cus_1", "acme", "team")
     assert (state.trial_end, state.cancel_at, state.cancel_at_period_end) == (CREATED + 5, CREATED + 9, True)
     assert (state.created, state.ended_at, state.canceled_at, state.livemode) == (CREATED, None, None, False)
-    assert state.collection_paused is True
+    assert state.collection_paused is CollectionPause.VOID
     assert state.items[0].lookup_key == "team_monthly"
 
 
 @pytest.mark.parametrize("status", list(SubscriptionStatus))
-def test_every_status_of_stripes_is_known_and_grants_or_does_not(status: SubscriptionStatus) -> None:
+def test_every_status_of_stripes_is_known_and_is_paid_or_not(status: SubscriptionStatus) -> None:
     state = read(status=status.value)
     assert state.status is status
-    assert grants_access(state) == (status.value in ("active", "trialing", "past_due"))
-    assert access_of(state) == (Access.FULL if grants_access(state) else Access.SUSPENDED)
+    assert is_paid(state) == (status.value in ("active", "trialing"))
     assert status.ended == (status.value in ("canceled", "incomplete_expired"))
 
 
@@ -108,10 +106,6 @@ def test_the_librarys_statuses_are_ours() -> None:
     listed = re.search(r"^    status: Union\[\s*Literal\[(.*?)\]", source, re.DOTALL | re.MULTILINE)
     assert listed is not None
     assert set(re.findall(r'"(\w+)"', listed.group(1))) == {status.value for status in SubscriptionStatus}
-
-
-def test_without_a_subscription_there_is_no_access() -> None:
-    assert access_of(None) is Access.SUSPENDED
 
 
 def test_a_period_ends_when_the_first_items_does() -> None:
@@ -278,65 +272,6 @@ def test_whatever_a_document_holds_it_is_read_or_quarantined(changes: dict[str, 
         *("unreadable_object", "livemode_mismatch", "tenant_missing"),
         *("tenant_illegal", "unknown_price", "ambiguous_plan"),
     }
-
-
-# -- which subscription counts
-
-
-def state(identifier: str, status: str, created: int = CREATED) -> SubscriptionState:
-    made = document(id=identifier, status=status, created=created)
-    return subscription_state(made, PLANS, expected_livemode=False)
-
-
-@pytest.mark.parametrize(
-    ("states", "winner"),
-    [
-        ([("a", "unpaid", 9), ("b", "active", 1)], "b"),
-        ([("a", "canceled", 9), ("b", "past_due", 1)], "b"),
-        ([("a", "trialing", 9), ("b", "active", 1)], "b"),
-        ([("a", "past_due", 9), ("b", "trialing", 1)], "b"),
-        ([("a", "incomplete", 9), ("b", "unpaid", 1)], "b"),
-        ([("a", "canceled", 9), ("b", "incomplete", 1)], "b"),
-        ([("a", "active", 1), ("b", "active", 9)], "b"),
-        ([("a", "canceled", 1), ("b", "incomplete_expired", 9)], "b"),
-        ([("a", "active", 5), ("b", "active", 5)], "b"),
-    ],
-)
-def test_a_subscription_that_is_paid_counts_then_the_newest(states: list[tuple[str, str, int]], winner: str) -> None:
-    made = [state(*each) for each in states]
-    for order in (made, made[::-1]):
-        found = decisive(order)
-        assert found is not None
-        assert found.subscription_id == winner
-
-
-def test_no_subscription_is_none() -> None:
-    assert decisive([]) is None
-
-
-STATES = st.lists(
-    st.builds(
-        state,
-        st.sampled_from([f"sub_{number}" for number in range(5)]),
-        st.sampled_from([status.value for status in SubscriptionStatus]),
-        st.integers(CREATED, CREATED + 3),
-    ),
-    min_size=1,
-    max_size=6,
-    unique_by=lambda made: made.subscription_id,
-)
-
-
-@given(STATES, st.randoms())
-def test_the_choice_does_not_depend_on_the_order_and_never_locks_a_payer_out(
-    states: list[SubscriptionState], generator: Any
-) -> None:
-    chosen = decisive(states)
-    mixed = list(states)
-    generator.shuffle(mixed)
-    assert decisive(mixed) == chosen
-    assert chosen is not None
-    assert grants_access(chosen) == any(grants_access(each) for each in states)
 
 
 # -- hints
