@@ -6,19 +6,16 @@ around the router. The body is read only from a caller whose token was accepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Any
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
 
+from provisioner.application_route import application_route, refusal
 from provisioner.broker import (
     ApplicationTokens,
     Broker,
@@ -80,73 +77,15 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _refusal(status: int, code: str, message: str, hint: str = "", **headers: str) -> JSONResponse:
-    return JSONResponse(
-        {"error": {"code": code, "message": message, "hint": hint}},
-        status,
-        {name.replace("_", "-"): value for name, value in headers.items()} | {"Cache-Control": "no-store"},
-    )
-
-
 def _of_error(error: TenantryError) -> JSONResponse:
     if isinstance(error, UnknownTenant):
-        return _refusal(404, error.code, error.message, error.hint)
+        return refusal(404, error.code, error.message, error.hint)
     if isinstance(error, TenantSuspended):
-        return _refusal(403, error.code, error.message, error.hint)
+        return refusal(403, error.code, error.message, error.hint)
     log.warning("broker.failed", code=error.code, message=error.message)
     if isinstance(error, BrokerUnavailable):
-        return _refusal(503, error.code, error.message, error.hint, Retry_After="1")
-    return _refusal(503, error.code, error.message, error.hint)
-
-
-def _announced_length(request: Request) -> int | JSONResponse:
-    announced = request.headers.get("content-length", "")
-    if not (announced.isascii() and announced.isdigit()):
-        return _refusal(411, "length_required", "the request announces no Content-Length", "send one")
-    if len(announced) > 9 or int(announced) > MAX_BODY:
-        return _refusal(413, "body_too_large", f"the body has more than {MAX_BODY} bytes", "send tenant_id alone")
-    return int(announced)
-
-
-def _route_class(tokens: ApplicationTokens) -> type[APIRoute]:
-    class BrokerRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            handle = super().get_route_handler()
-
-            async def handler(request: Request) -> Response:
-                scheme, _, presented = request.headers.get("authorization", "").partition(" ")
-                if scheme.lower() != "bearer" or not tokens.accept(presented.strip()):
-                    return _refusal(
-                        401,
-                        "unauthorized",
-                        "no accepted application token",
-                        "send Authorization: Bearer <one of TENANTRY_APPLICATION_TOKENS>",
-                        WWW_Authenticate="Bearer",
-                    )
-                length = _announced_length(request)
-                if isinstance(length, JSONResponse):
-                    return length
-                try:
-                    response = await handle(request)
-                except TenantryError as error:
-                    return _of_error(error)
-                except RequestValidationError as error:
-                    return _invalid(error)
-                except HTTPException:
-                    return _refusal(400, "malformed_body", "the body could not be read", "send a JSON object in UTF-8")
-                response.headers["Cache-Control"] = "no-store"
-                return response
-
-            return handler
-
-    return BrokerRoute
-
-
-def _invalid(error: RequestValidationError) -> JSONResponse:
-    first = error.errors()[0]
-    # the value itself is not repeated: it may be a misplaced secret
-    where = ".".join(str(part) for part in first.get("loc", ())) or "body"
-    return _refusal(422, "invalid_request", f"{where}: {first.get('msg', 'invalid')}", 'send {"tenant_id": "..."}')
+        return refusal(503, error.code, error.message, error.hint, Retry_After="1")
+    return refusal(503, error.code, error.message, error.hint)
 
 
 def broker_router(broker: Broker, application_tokens: ApplicationTokens) -> APIRouter:
@@ -154,7 +93,13 @@ def broker_router(broker: Broker, application_tokens: ApplicationTokens) -> APIR
     router = APIRouter(
         prefix="/v1/broker",
         tags=["broker"],
-        route_class=_route_class(application_tokens),
+        route_class=application_route(
+            application_tokens,
+            max_body=MAX_BODY,
+            too_large_hint="send tenant_id alone",
+            of_error=_of_error,
+            invalid_hint='send {"tenant_id": "..."}',
+        ),
         dependencies=[Depends(HTTPBearer(auto_error=False, scheme_name="ApplicationToken"))],
         responses=_ERRORS,
     )
