@@ -14,15 +14,22 @@ from tenantry.asgi import TenantMiddleware
 from tenantry.client import Tenantry
 from tenantry.config import Config
 from tenantry.context import current_tenant, tenant_context
+from tenantry.entitlement_cache import CacheStatus
+from tenantry.entitlements import Entitlements, LimitCheck, Rate, StorageUsage
 from tenantry.errors import (
     BrokerUnavailable,
     ConfigurationInvalid,
     ControlPlaneUnavailable,
     DatabaseUnavailable,
+    EntitlementsNotLoaded,
     EntryRefused,
     InvalidFileName,
+    LimitExceeded,
     NoTenant,
+    NotEntitled,
     PoolTimeout,
+    RateLimited,
+    RateStoreUnavailable,
     SessionEnded,
     TenantConflict,
     TenantryError,
@@ -31,7 +38,10 @@ from tenantry.errors import (
     UnknownTenant,
 )
 from tenantry.files import AsyncTenantFiles, FileInfo, TenantFiles
+from tenantry.limit_middleware import LimitMiddleware
 from tenantry.placement import Placement
+from tenantry.rate_limiter import LocalRateLimiter, RateVerdict, SharedRateLimiter
+from tenantry.rate_stores import LimitsRateStore, PostgresRateStore
 from tenantry.session import AsyncTenantSession, TenantSession
 
 __all__ = [
@@ -39,17 +49,33 @@ __all__ = [
     "AsyncTenantSession",
     "AsyncTenantry",
     "BrokerUnavailable",
+    "CacheStatus",
     "Config",
     "ConfigurationInvalid",
     "ControlPlaneUnavailable",
     "DatabaseUnavailable",
+    "Entitlements",
+    "EntitlementsNotLoaded",
     "EntryRefused",
     "FileInfo",
     "InvalidFileName",
+    "LimitCheck",
+    "LimitExceeded",
+    "LimitMiddleware",
+    "LimitsRateStore",
+    "LocalRateLimiter",
     "NoTenant",
+    "NotEntitled",
     "Placement",
     "PoolTimeout",
+    "PostgresRateStore",
+    "Rate",
+    "RateLimited",
+    "RateStoreUnavailable",
+    "RateVerdict",
     "SessionEnded",
+    "SharedRateLimiter",
+    "StorageUsage",
     "TenantConflict",
     "TenantFiles",
     "TenantMiddleware",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,12 +15,16 @@ from tenantry import entry
 from tenantry.aio_routing import AsyncRouter
 from tenantry.aws import AwsSessions
 from tenantry.broker import AsyncBrokerClient, BrokerClient, CredentialCache, DatabaseCredentials
+from tenantry.checks import EntitlementChecks
 from tenantry.config import Config
 from tenantry.context import require_tenant, tenant_context
-from tenantry.errors import BrokerUnavailable, TenantSuspended, UnknownTenant
+from tenantry.entitlement_cache import Known
+from tenantry.entitlements import Entitlements, Rate
+from tenantry.errors import BrokerUnavailable, EntitlementsNotLoaded, TenantSuspended, UnknownTenant
 from tenantry.files import AsyncTenantFiles
 from tenantry.placement import Placement
 from tenantry.pools import Async, AsyncConnectionPools
+from tenantry.rate_limiter import LocalRateLimiter, RateVerdict, SharedRateLimiter
 from tenantry.routing import admitted
 from tenantry.session import AsyncTenantSession
 from tenantry.slots import Slots
@@ -31,12 +36,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncTenantry:
+class AsyncTenantry(EntitlementChecks):
     """For one event loop. Nothing is connected before first use; ``close`` (or ``async with``) ends what was opened."""
 
     def __init__(
-        self, config: Config, *, broker: AsyncBrokerClient | None = None, aws_broker: BrokerClient | None = None
+        self,
+        config: Config,
+        *,
+        broker: AsyncBrokerClient | None = None,
+        aws_broker: BrokerClient | None = None,
+        rates: SharedRateLimiter | None = None,
     ) -> None:
+        """``rates``: counts calls together with other processes; closed with the SDK. None: in this process alone."""
         self.config = config
         self._broker = broker or AsyncBrokerClient(config)
         self._router = AsyncRouter(config)
@@ -47,6 +58,10 @@ class AsyncTenantry:
         self._locks = [asyncio.Lock() for _ in range(64)]
         self._aws_broker = aws_broker or BrokerClient(config)  # boto3 is synchronous: it renews in its own threads
         self._aws = AwsSessions(config, self._aws_broker)
+        self._begin_checks(config)
+        self._router.announced.follow(self._entitlements)
+        self._shared_rates = rates
+        self._rates = LocalRateLimiter(max_tenants=config.max_tenants)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> AsyncTenantry:
@@ -104,9 +119,50 @@ class AsyncTenantry:
 
     async def files(self, tenant_id: str | None = None) -> AsyncTenantFiles:
         """The tenant's files in its bucket."""
-        return AsyncTenantFiles(await asyncio.to_thread(self._aws.files, await self.placement(tenant_id)))
+        placement = await self.placement(tenant_id)
+        files = await asyncio.to_thread(self._aws.files, placement)
+        files.allowance = functools.partial(self._allowance.take, placement.tenant_id)
+        return AsyncTenantFiles(files)
+
+    async def entitlements(self, tenant_id: str | None = None) -> Entitlements:
+        """All that the tenant may use, and how stale that is. The first time it is awaited it is read; from then on
+        ``entitled`` and its like answer without being awaited. ``TenantMiddleware(..., sdk=sdk)`` does it for requests.
+
+        Raises UnknownTenant, or ControlPlaneUnavailable if nothing was ever known of the tenant.
+        """
+        tenant = require_tenant(tenant_id)
+        known = self._get(tenant)
+        if known is None:
+            if self._router.listener is not None:
+                self._router.listener.start()
+            known = await asyncio.to_thread(self._entitlements.load, tenant)
+        known.used = True
+        return known.snapshot
+
+    async def take(self, *rates: str, calls: int = 1, tenant_id: str | None = None) -> RateVerdict:
+        """Take ``calls`` of the named rates of the tenant's plan; a rate that the plan lacks is unlimited.
+
+        Raises RateLimited, or RateStoreUnavailable if the limiter does not fail open; a soft rate reports and lets
+        through.
+        """
+        snapshot = await self.entitlements(tenant_id)
+        verdict = await self.count(snapshot.tenant_id, [r for r in snapshot.rates if r.name in rates], calls)
+        verdict.require()
+        return verdict
+
+    async def count(self, tenant_id: str, rates: Sequence[Rate], calls: int = 1) -> RateVerdict:
+        """``take`` of rates that are at hand, with nothing raised for a refusal: what ``LimitMiddleware`` uses."""
+        if self._shared_rates is None:
+            verdict = self._rates.take(tenant_id, rates, calls)
+        else:
+            verdict = await self._shared_rates.take(tenant_id, rates, calls)
+        self._report(verdict, calls)
+        return verdict
 
     async def close(self) -> None:
+        if self._shared_rates is not None:
+            await self._shared_rates.close()
+        await asyncio.to_thread(self._entitlements.close)
         await self._router.close()
         await self._pools.close()
         await self._broker.close()
@@ -204,6 +260,13 @@ class AsyncTenantry:
                 raise
             self._credentials.put(tenant, issued)
             return issued
+
+    def _missing(self, tenant_id: str | None) -> Known:
+        tenant = require_tenant(tenant_id)
+        raise self._entitlements.why_missing(tenant) or EntitlementsNotLoaded(
+            f"the entitlements of tenant {tenant!r} are not loaded yet",
+            hint="await sdk.entitlements() first, or give TenantMiddleware the SDK",
+        )
 
     def _distrust(self, tenant: str) -> None:
         self._router.cache.distrust(tenant)

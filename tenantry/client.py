@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -13,12 +14,16 @@ import psycopg
 from tenantry import entry
 from tenantry.aws import AwsSessions
 from tenantry.broker import BrokerClient, CredentialCache, DatabaseCredentials
+from tenantry.checks import EntitlementChecks
 from tenantry.config import Config
 from tenantry.context import require_tenant, tenant_context
+from tenantry.entitlement_cache import Known
+from tenantry.entitlements import Entitlements
 from tenantry.errors import BrokerUnavailable, TenantSuspended, UnknownTenant
 from tenantry.files import TenantFiles
 from tenantry.placement import Placement
 from tenantry.pools import ConnectionPools, Sync
+from tenantry.rate_limiter import LocalRateLimiter, RateVerdict
 from tenantry.routing import Router, admitted
 from tenantry.session import TenantSession
 from tenantry.slots import Slots
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Tenantry:
+class Tenantry(EntitlementChecks):
     """Thread-safe. Nothing is connected before first use; ``close`` (or ``with``) ends what was opened."""
 
     def __init__(self, config: Config, *, broker: BrokerClient | None = None) -> None:
@@ -43,6 +48,9 @@ class Tenantry:
         self._credentials: CredentialCache[DatabaseCredentials] = CredentialCache()
         self._locks = [threading.Lock() for _ in range(64)]
         self._aws = AwsSessions(config, self._broker)
+        self._begin_checks(config)
+        self._router.announced.follow(self._entitlements)
+        self._rates = LocalRateLimiter(max_tenants=config.max_tenants)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Tenantry:
@@ -99,10 +107,31 @@ class Tenantry:
         return self._aws.session(self.placement(tenant_id))
 
     def files(self, tenant_id: str | None = None) -> TenantFiles:
-        """The tenant's files in its bucket."""
-        return self._aws.files(self.placement(tenant_id))
+        """The tenant's files in its bucket; ``put`` refuses what goes beyond the limit ``storage_mib``."""
+        placement = self.placement(tenant_id)
+        files = self._aws.files(placement)
+        files.allowance = functools.partial(self._allowance.take, placement.tenant_id)
+        return files
+
+    def entitlements(self, tenant_id: str | None = None) -> Entitlements:
+        """All that the tenant may use, and how stale that is. The first time it is asked for it is read.
+
+        Raises UnknownTenant, or ControlPlaneUnavailable if nothing was ever known of the tenant.
+        """
+        return self.cached_entitlements(tenant_id)
+
+    def take(self, *rates: str, calls: int = 1, tenant_id: str | None = None) -> RateVerdict:
+        """Take ``calls`` of the named rates of the tenant's plan, counted in this process; a rate that the plan lacks
+        is unlimited. Raises RateLimited; a soft rate reports and lets through.
+        """
+        snapshot = self.cached_entitlements(tenant_id)
+        verdict = self._rates.take(snapshot.tenant_id, [r for r in snapshot.rates if r.name in rates], calls)
+        self._report(verdict, calls)
+        verdict.require()
+        return verdict
 
     def close(self) -> None:
+        self._entitlements.close()
         self._router.close()
         self._pools.close()
         self._broker.close()
@@ -199,6 +228,12 @@ class Tenantry:
                 raise
             self._credentials.put(tenant, issued)
             return issued
+
+    def _missing(self, tenant_id: str | None) -> Known:
+        tenant = require_tenant(tenant_id)
+        if self._router.listener is not None:
+            self._router.listener.start()
+        return self._entitlements.load(tenant)
 
     def _distrust(self, tenant: str) -> None:
         self._router.cache.distrust(tenant)

@@ -24,7 +24,7 @@ from tenantry.config import Config
 from tenantry.deadline import deadline
 from tenantry.entitlement_file import EntitlementFile
 from tenantry.entitlements import EVERYTHING, QUERY, Entitlements
-from tenantry.errors import ControlPlaneUnavailable, PoolTimeout, UnknownTenant
+from tenantry.errors import ControlPlaneUnavailable, PoolTimeout, TenantryError, UnknownTenant
 from tenantry.placement import TENANT_ID
 from tenantry.pools import ConnectionPools
 from tenantry.routing import backoff, open_routing
@@ -171,6 +171,12 @@ class EntitlementCache:
                 return self._without_answer(tenant_id, TimeoutError())
             return self._first_load(tenant_id)
 
+    def why_missing(self, tenant_id: str) -> TenantryError | None:
+        """Why a tenant that was asked for is not known; None: it was not asked for lately."""
+        if not TENANT_ID.fullmatch(tenant_id) or self._unknown.get(tenant_id, float("-inf")) > self._clock():
+            return _unknown_tenant(tenant_id)
+        return None if self._failing_since is None else _unavailable(tenant_id, TimeoutError())
+
     def status(self) -> CacheStatus:
         with self._changed:
             oldest = min((known.snapshot.read_at for known in self._known.values()), default=None)
@@ -240,10 +246,7 @@ class EntitlementCache:
         if kept is None and default is not None:
             kept = replace(default, tenant_id=tenant_id, read_at=0.0)
         if kept is None:
-            raise ControlPlaneUnavailable(
-                f"the entitlements of {tenant_id!r} could not be read: {type(error).__name__}",
-                hint="check TENANTRY_DATABASE_URL and the control plane",
-            ) from error
+            raise _unavailable(tenant_id, error) from error
         with self._changed:
             known = self._known.get(tenant_id)
             if known is None:
@@ -401,3 +404,9 @@ class EntitlementCache:
 def _unknown_tenant(tenant_id: str) -> UnknownTenant:
     return UnknownTenant(f"no tenant {tenant_id[:60]!r} is known", hint="check the id")
 
+
+def _unavailable(tenant_id: str, error: BaseException) -> ControlPlaneUnavailable:
+    return ControlPlaneUnavailable(
+        f"the entitlements of {tenant_id!r} could not be read: {type(error).__name__}",
+        hint="check TENANTRY_DATABASE_URL and the control plane",
+    )

@@ -47,9 +47,7 @@ class Rate:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Rate:
-        return cls(
-            str(document["name"]), int(document["amount"]), int(document["seconds"]), bool(document.get("soft"))
-        )
+        return cls(str(document["name"]), int(document["amount"]), int(document["seconds"]), bool(document.get("soft")))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ TenantryError
 └── Unavailable            may pass; try again
     ├── ControlPlaneUnavailable   routing could not be read and nothing recent enough is known
     ├── BrokerUnavailable         the credential broker did not answer
+    ├── RateStoreUnavailable      the store that processes share to count calls did not answer
     ├── DatabaseUnavailable       the tenant's database could not be reached
     └── PoolTimeout               no connection came free in time
 """
@@ -135,6 +136,10 @@ class ControlPlaneUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     code = "broker_unavailable"
+
+
+class RateStoreUnavailable(Unavailable):
+    code = "rate_store_unavailable"
 
 
 class DatabaseUnavailable(Unavailable):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any
@@ -53,12 +53,27 @@ def encryption_arguments(placement: Placement) -> dict[str, str]:
     }
 
 
+def size_of(body: bytes | IO[bytes]) -> int:
+    """Bytes from the body's present position on; 0 if it can't be told beforehand."""
+    if isinstance(body, bytes | bytearray | memoryview):
+        return len(body)
+    try:
+        at = body.tell()
+        end = body.seek(0, 2)
+        body.seek(at)
+    except (OSError, AttributeError, ValueError):
+        return 0
+    return end - at
+
+
 class TenantFiles:
     """Thread-safe, as boto3's clients are. Errors of S3 are botocore's; a missing file is FileNotFoundError."""
 
     def __init__(self, client: Any, placement: Placement) -> None:
         self._client = client
         self._placement = placement
+        #: told of the bytes that are about to be written; raises LimitExceeded
+        self.allowance: Callable[[int], None] | None = None
 
     @property
     def bucket(self) -> str:
@@ -70,10 +85,13 @@ class TenantFiles:
         return self._placement.prefix
 
     def put(self, name: str, body: bytes | IO[bytes], *, content_type: str = "application/octet-stream") -> None:
-        """Write a whole file, at most 5 GiB."""
+        """Write a whole file, at most 5 GiB. Raises LimitExceeded for more than the tenant may store."""
+        key = checked_name(self._placement, name)
+        if self.allowance is not None:
+            self.allowance(size_of(body))
         self._client.put_object(
             Bucket=self.bucket,
-            Key=checked_name(self._placement, name),
+            Key=key,
             Body=body,
             ContentType=content_type,
             **encryption_arguments(self._placement),
