@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     application_tokens: SecretList = Field(
         (), description="bearer tokens of the broker, for applications, comma-separated"
     )
+    return_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="origins of the application, comma-separated: where Stripe's checkout and portal send customers "
+        "back to, for example `https://app.example.com`",
+    )
     broker_principal_arns: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="comma-separated ARNs that may assume tenant roles; empty: roles of this account by policy"
     )
@@ -100,10 +105,35 @@ class Settings(BaseSettings):
     policy_config: Path | None = Field(
         None, description="policy configuration file: levels, parameters and exemptions of rules (docs/policies.md)"
     )
+    smtp_host: str = Field("", description="mail server that messages to customers are handed to; empty: none are sent")
+    smtp_port: int = Field(587, ge=1, le=65535, description="its port")
+    smtp_security: str = Field(
+        "starttls",
+        pattern=r"^(starttls|tls|none)$",
+        description="starttls, tls (from the first byte, usually port 465), or none; certificates are always verified",
+    )
+    smtp_username: str = Field("", description="login of the mail server; empty: without one")
+    smtp_password: SecretStr = Field(SecretStr(""), description="its password")
+    smtp_ca: Path | None = Field(None, description="PEM file of certificates that are trusted too")
+    smtp_timeout_s: float = Field(20, gt=0, le=60, description="seconds that each of its answers is waited for")
+    smtp_per_minute: int = Field(0, ge=0, description="most messages handed to it in any minute; 0: no limit")
+    mail_from: str = Field("", description='whom messages are from: "Acme Billing <billing@acme.example>"')
+    mail_reply_to: str = Field("", description="where answers go, if not there")
+    mail_templates: Path | None = Field(
+        None, description="directory of templates that replace ours (docs/notifications.md)"
+    )
+    notifications: Path = Field(
+        ROOT / "example" / "notifications.toml", description="which messages are sent, and when: notifications.toml"
+    )
     shutdown_grace_s: float = Field(20, ge=0, description="seconds a running operation gets to finish on SIGTERM")
 
     @field_validator(
-        "stripe_webhook_secrets", "operator_tokens", "application_tokens", "broker_principal_arns", mode="before"
+        "stripe_webhook_secrets",
+        "operator_tokens",
+        "application_tokens",
+        "return_urls",
+        "broker_principal_arns",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:

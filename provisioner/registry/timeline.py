@@ -28,6 +28,9 @@ class EntryKind(StrEnum):
     OPERATOR = "operator"
     POLICY = "policy"
     PROOF = "proof"
+    USAGE = "usage"
+    MESSAGE = "message"  #: to the customer
+    SALE = "sale"  #: what the application asked for on behalf of the tenant
 
 
 @dataclass(frozen=True)
