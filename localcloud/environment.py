@@ -78,6 +78,7 @@ def compose(home: Home, credentials: Credentials, ports: Mapping[str, int]) -> d
         "TENANTRY_OPERATOR_TOKENS": credentials.operator_token,
         "TENANTRY_APPLICATION_TOKENS": credentials.application_token,
         "TENANTRY_APPLICATION_TOKEN": credentials.application_token,  # the SDK's name: an application has one
+        "TENANTRY_RETURN_URLS": "http://127.0.0.1:8000,http://localhost:8000",  # where uvicorn puts an application
         "TENANTRY_SECRETS_PROVIDER": "passphrase",
         "TENANTRY_STACK_FILES": str(REPOSITORY),
         "TENANTRY_API_URL": f"http://127.0.0.1:{ports['api']}",

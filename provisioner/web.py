@@ -1,4 +1,4 @@
-"""The HTTP service: webhook, health, metrics, operator API, broker. The webhook and health need no token.
+"""The HTTP service: webhook, health, metrics, operator API, broker, storefront. The webhook and health need no token.
 
 The webhook's route stands before the framework: it is the hot path, and reads its body itself.
 """
@@ -28,7 +28,10 @@ from provisioner.inbox_writer import WRITERS, InboxWriter
 from provisioner.intake import Intake
 from provisioner.operate import Pool
 from provisioner.registry.sources import Placements
+from provisioner.selling.opening import SellerSource
+from provisioner.selling.return_urls import ReturnUrls
 from provisioner.settings import Settings
+from provisioner.storefront_api import storefront_router
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +56,9 @@ def make_web(settings: Settings) -> FastAPI:
         url, kwargs={"application_name": "tenantry-api"}, min_size=1, max_size=API_CONNECTIONS, timeout=5, open=False
     )
     placements = Placements(url)
+    seller = SellerSource(
+        url, settings.stripe_api_key, settings.stripe_api_base, settings.catalogue, ReturnUrls(settings.return_urls)
+    )
     intake = Intake(
         InboxWriter(lambda: intake_pool),
         settings.webhook_secrets(),
@@ -62,7 +68,7 @@ def make_web(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with intake_pool, pool:
+        async with intake_pool, pool, seller:
             placements.open()
             try:
                 yield
@@ -81,6 +87,7 @@ def make_web(settings: Settings) -> FastAPI:
     _add_error_handlers(app)
     app.include_router(operator_router(lambda: pool, operators))
     app.include_router(broker_router(Broker(placements, Boto3Clients()), applications))
+    app.include_router(storefront_router(seller, applications))
 
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> Response:
