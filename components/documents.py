@@ -24,6 +24,28 @@ DATA_ACTIONS = (
 """What an application does with a tenant's files. No deletion of versions: what it deletes can be brought back."""
 
 
+READ_ACTIONS = ("s3:GetObject",)
+"""What a tenant may do with its files that may only read."""
+
+WRITE_ACTIONS = tuple(action for action in DATA_ACTIONS if action not in READ_ACTIONS)
+
+SESSION_POLICY_LIMIT = 2048
+
+READ_ONLY_SESSION: Document = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "ReadOnly",
+            "Effect": "Allow",
+            "Action": [*READ_ACTIONS, "s3:ListBucket", "kms:Decrypt"],
+            "Resource": "*",
+        }
+    ],
+}
+"""Passed when a role is assumed: the session may do what both this and the role's own policy allow, so that a role that
+tenants share writes for none of those that may only read."""
+
+
 @dataclass(frozen=True)
 class KeyIdentity:
     """A KMS key by what is known before it exists, so that a policy can be judged before anything is created.

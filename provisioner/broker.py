@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components.spec import TENANT_ID
+from components.documents import READ_ONLY_SESSION, SESSION_POLICY_LIMIT, to_json
+from components.spec import TENANT_ID, Access
 from provisioner.errors import NotFound, OperatorNeeded, Reject, RetryLater
 from provisioner.expiring import ExpiringCache
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 LIFETIME = 900  #: seconds a token and an AWS session are good for; also AssumeRole's minimum
-FULL_ACCESS = "full"
 SESSION_TAG = "tenant_id"
+READ_ONLY_MODE = "read_only"  #: in an entry token: the pool's policies refuse what writes
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,7 @@ class UnknownTenant(NotFound):
 
 
 class TenantSuspended(Reject):
-    """The tenant's access is not ``full``."""
+    """The tenant may not even read."""
 
     code = "tenant_suspended"
 
@@ -74,6 +75,16 @@ class BrokerPlacement:
     login_secret_arn: str
     token_secret_arn: str | None  #: the pool's HMAC key; None where the tenant has a login of its own
     role_arn: str
+    access_reason: str | None = None  #: ``provisioner.billing.verdict.Reason``
+    access_since: datetime | None = None
+
+    @property
+    def known_access(self) -> Access:
+        """What access means to an older release is not guessed: one that it does not know is closed."""
+        return Access(self.access) if self.access in _ACCESS else Access.SUSPENDED
+
+
+_ACCESS = frozenset(Access)
 
 
 class PlacementSource(Protocol):
@@ -92,13 +103,14 @@ class AwsClients(Protocol):
 
 @dataclass(frozen=True)
 class DatabaseCredentials:
-    """``token`` is set in the pool only; ``expires_at`` is when to ask again."""
+    """``token`` is set in the pool only; ``expires_at`` is when to ask again. ``access``: what they were issued for."""
 
     username: str
     password: str = field(repr=False)
     token: str | None = field(repr=False)
     epoch: int
     expires_at: datetime
+    access: Access = Access.FULL
 
 
 @dataclass(frozen=True)
@@ -109,10 +121,16 @@ class AwsCredentials:
     expires_at: datetime
 
 
-def entry_token(key: bytes, tenant_id: str, epoch: int, expiry: int) -> str:
-    """The pool entry token that ``tenantry.current_tenant()`` verifies (``docs/architecture.md``)."""
-    signature = hmac.new(key, f"{tenant_id}|{epoch}|{expiry}".encode(), hashlib.sha256).hexdigest()
-    return f"{expiry}.{epoch}.{signature}"
+def entry_token(key: bytes, tenant_id: str, epoch: int, expiry: int, *, writes: bool = True) -> str:
+    """The pool entry token that ``tenantry.current_tenant()`` verifies (``docs/architecture.md``).
+
+    One of a tenant that may only read says so. One without a mode is what it was before there was any, so that
+    applications and pools of either release understand each other: an old pool refuses the mode, and so the tenant.
+    """
+    mode = () if writes else (READ_ONLY_MODE,)
+    message = "|".join((tenant_id, str(epoch), str(expiry), *mode))
+    signature = hmac.new(key, message.encode(), hashlib.sha256).hexdigest()
+    return ".".join((str(expiry), str(epoch), *mode, signature))
 
 
 class ApplicationTokens:
@@ -168,18 +186,25 @@ class Broker:
         token = None
         if placement.token_secret_arn is not None:
             key = self._token_key(placement, placement.token_secret_arn, fresh=fresh)
-            token = entry_token(key, placement.tenant_id, placement.epoch, expiry)
-        log.info("broker.database", tenant_id=tenant_id, epoch=placement.epoch, expiry=expiry)
-        return DatabaseCredentials(username, password, token, placement.epoch, datetime.fromtimestamp(expiry, UTC))
+            writes = placement.known_access.writes
+            token = entry_token(key, placement.tenant_id, placement.epoch, expiry, writes=writes)
+        access = placement.known_access
+        log.info("broker.database", tenant_id=tenant_id, epoch=placement.epoch, expiry=expiry, access=access)
+        expires_at = datetime.fromtimestamp(expiry, UTC)
+        return DatabaseCredentials(username, password, token, placement.epoch, expires_at, access)
 
     def aws(self, tenant_id: str) -> AwsCredentials:
         """AWS credentials of the tenant's role, tagged ``tenant_id``; good for 10 to 15 minutes.
 
         A session issued less than five minutes ago for the same placement is given out again, so that many
         processes of an application don't exhaust STS's request quota. Raises what ``database`` raises.
+
+        Those of a tenant that may only read are good for nothing else, whatever its role allows: a role that tenants
+        share can't tell them apart. Sessions from before end within their 15 minutes; an own role refuses them at once.
         """
         placement = self._admit(tenant_id)
-        key = (placement.tenant_id, placement.generation, placement.epoch, placement.role_arn)
+        writes = placement.known_access.writes
+        key = (placement.tenant_id, placement.generation, placement.epoch, placement.role_arn, writes)
         return self._sessions.get(key, LIFETIME / 3, lambda: self._assume(placement))
 
     def _admit(self, tenant_id: str) -> BrokerPlacement:
@@ -187,15 +212,16 @@ class Broker:
         placement = self._placements(tenant_id) if TENANT_ID.fullmatch(tenant_id) else None
         if placement is None:
             raise UnknownTenant(f"no tenant {tenant_id!r} stands", hint="check the id; `tenantry tenants list` has all")
-        if placement.access != FULL_ACCESS:
+        if not placement.known_access.serves:
             log.info("broker.refused", tenant_id=placement.tenant_id, access=placement.access)
             raise TenantSuspended(
-                f"the access of tenant {placement.tenant_id!r} is {placement.access!r}",
-                hint="its subscription decides; `tenantry explain` tells why",
+                f"the access of tenant {placement.tenant_id!r} is {placement.access!r}{_because(placement)}",
+                hint=f"{_WAY_BACK.get(placement.known_access, '')}`tenantry explain` tells more",
             )
         return placement
 
     def _assume(self, placement: BrokerPlacement) -> AwsCredentials:
+        narrowed: dict[str, Any] = {} if placement.known_access.writes else {"Policy": _READ_ONLY_SESSION}
         try:
             answer = self._aws.sts(placement.region).assume_role(
                 RoleArn=placement.role_arn,
@@ -203,6 +229,7 @@ class Broker:
                 DurationSeconds=LIFETIME,
                 Tags=[{"Key": SESSION_TAG, "Value": placement.tenant_id}],
                 TransitiveTagKeys=[SESSION_TAG],
+                **narrowed,
             )
         except (ClientError, BotoCoreError) as error:
             raise _translated(error, f"role {placement.role_arn} could not be assumed") from error
@@ -241,6 +268,23 @@ class Broker:
             # not chained: the parser's error quotes the secret
             raise BrokerMisconfigured(f"secret {arn} is no JSON object", hint="put the form RDS uses") from None
         return value
+
+
+#: what brings a tenant back, by what it is
+_WAY_BACK = {
+    Access.SUSPENDED: "a payment opens it again; ",
+    Access.HIBERNATED: "a payment starts its database again, which takes minutes; ",
+    Access.RETAINED: "its data is kept: subscribing again brings it back; ",
+}
+_READ_ONLY_SESSION = to_json(READ_ONLY_SESSION, limit=SESSION_POLICY_LIMIT, what="the session policy")
+
+
+def _because(placement: BrokerPlacement) -> str:
+    """``, payment_overdue since 2026-11-28``, as far as that is known."""
+    if placement.access_reason is None:
+        return ""
+    since = placement.access_since
+    return f", {placement.access_reason}" + (f" since {since.astimezone(UTC):%Y-%m-%d}" if since is not None else "")
 
 
 _REFUSED = {"AccessDenied", "AccessDeniedException", "ValidationError", "InvalidParameterException"}

@@ -46,6 +46,7 @@ class DatabaseAnswer(BaseModel):
     token: str | None = Field(description="the pool's entry token; null where the tenant has a login of its own")
     epoch: int
     expires_at: datetime
+    access: str = Field(description="what they were issued for; with `read_only` the database refuses writes")
 
 
 class AwsAnswer(BaseModel):
@@ -68,7 +69,7 @@ class ErrorAnswer(BaseModel):
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorAnswer, "description": "`malformed_body`: the body is not JSON"},
     401: {"model": ErrorAnswer, "description": "`unauthorized`: no application token, or a wrong one"},
-    403: {"model": ErrorAnswer, "description": "`tenant_suspended`: the tenant's access is not full"},
+    403: {"model": ErrorAnswer, "description": "`tenant_suspended`: the tenant may not even read; says why"},
     404: {"model": ErrorAnswer, "description": "`unknown_tenant`"},
     411: {"model": ErrorAnswer, "description": "`length_required`: the body's length must be announced"},
     413: {"model": ErrorAnswer, "description": f"`body_too_large`: more than {MAX_BODY} bytes"},
@@ -113,6 +114,7 @@ def broker_router(broker: Broker, application_tokens: ApplicationTokens) -> APIR
             token=issued.token,
             epoch=issued.epoch,
             expires_at=issued.expires_at,
+            access=issued.access.value,
         )
 
     @router.post("/aws", summary="AWS credentials of a tenant, tagged tenant_id, for at most 15 minutes")

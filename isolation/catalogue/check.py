@@ -15,8 +15,8 @@ WITH app AS (
      WHERE n.nspname NOT LIKE 'pg\\_%%' AND n.nspname NOT IN ('information_schema', 'tenantry', 'public')
        AND (%(only)s::text[] IS NULL OR n.nspname = ANY (%(only)s::text[]))
 ), known AS (
-    SELECT k.schema, k.login, k.tenant
-      FROM jsonb_to_recordset(%(known)s::jsonb) AS k (schema text, login text, tenant text)
+    SELECT k.schema, k.login, k.tenant, k.writes
+      FROM jsonb_to_recordset(%(known)s::jsonb) AS k (schema text, login text, tenant text, writes boolean)
 ), tables AS (
     SELECT c.oid, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity, app.schema, app.owner,
            app.schema || '.' || c.relname AS name, a.attnum AS tenant, a.attnotnull, a.atttypid

@@ -51,6 +51,8 @@ class Inspection:
                 "schema": each.outputs.db_schema,
                 "login": each.outputs.login,
                 "tenant": each.id if TIERS[each.outputs.tier].own_schema else None,
+                # whether a tenant of the pool may is its token's and register's to say, not its login's
+                "writes": each.outputs.access.writes or not TIERS[each.outputs.tier].own_login,
             }
             for each in self.residents
         }
@@ -59,7 +61,7 @@ class Inspection:
             "schemas": self.schemas,
             "known": Jsonb(list(known.values())),
             "reference": None if self.reference is None else list(self.reference),
-            "digest": pool.CURRENT_TENANT_SHA256,
+            "digests": Jsonb(pool.TOKEN_CHECK_SHA256),
             "extensions": pool.EXTENSIONS,
         }
 

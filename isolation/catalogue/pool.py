@@ -5,13 +5,17 @@ from __future__ import annotations
 from isolation.attempts import Severity
 from isolation.catalogue.check import Check
 
-#: SHA-256 of the body of tenantry.current_tenant(), without space around it; a test compares it with the provider's
-CURRENT_TENANT_SHA256 = "6c6bc3abd8564887d20624b022196fc78c174c2f339429d008420a96ddc8df67"
+#: SHA-256 of the functions' bodies, without space around them; a test compares them with the provider's
+TOKEN_CHECK_SHA256 = {
+    "current_tenant": "58e5cfe9c1a36584600ee5f8ef0028be19a1cec6b68010bac48ba8e557881b4b",
+    "writing_tenant": "ca336a4beb6342fef1ecf34b2e071fbc776cc6da963435469c289624a4feff10",
+}
 
 TOKEN_CHECK = Check(
     "token-check",
     Severity.BREACH,
-    "compares tenantry.current_tenant(), its owner, its key and its register with what the platform installs",
+    "compares tenantry.current_tenant() and writing_tenant(), their owner, their key and their register with what the"
+    " platform installs",
     """
 , pool AS (
     SELECT app.owner, r.oid AS login FROM known JOIN app USING (schema) JOIN pg_roles r ON r.rolname = known.login
@@ -20,25 +24,28 @@ TOKEN_CHECK = Check(
     SELECT p.*, l.lanname, r.rolsuper, r.rolbypassrls, r.rolcanlogin, r.rolname FROM pg_proc p
       JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
       JOIN pg_roles r ON r.oid = p.proowner WHERE n.nspname = 'tenantry' AND EXISTS (SELECT FROM pool)
+), right_one AS (
+    SELECT key AS name, value AS digest FROM jsonb_each_text(%(digests)s)
 ), genuine AS (
-    SELECT * FROM code WHERE proname = 'current_tenant' AND pronargs = 0
+    SELECT code.*, digest FROM code JOIN right_one ON name = proname WHERE pronargs = 0
 )
-SELECT 'tenantry.current_tenant(): is missing' WHERE EXISTS (SELECT FROM pool) AND NOT EXISTS (SELECT FROM genuine)
+SELECT 'tenantry.' || name || '(): is missing' FROM right_one
+ WHERE EXISTS (SELECT FROM pool) AND name NOT IN (SELECT proname FROM genuine)
  UNION ALL
-SELECT 'tenantry.current_tenant(): another body' FROM genuine
- WHERE encode(sha256(convert_to(btrim(prosrc, E' \\n\\t'), 'UTF8')), 'hex') <> %(digest)s OR lanname <> 'plpgsql'
+SELECT 'tenantry.' || proname || '(): another body' FROM genuine
+ WHERE encode(sha256(convert_to(btrim(prosrc, E' \\n\\t'), 'UTF8')), 'hex') <> digest OR lanname <> 'plpgsql'
  UNION ALL
-SELECT 'tenantry.current_tenant(): not SECURITY DEFINER, STABLE and with search_path pinned' FROM genuine
+SELECT 'tenantry.' || proname || '(): not SECURITY DEFINER, STABLE and with search_path pinned' FROM genuine
  WHERE NOT prosecdef OR provolatile <> 's' OR proleakproof
     OR proconfig IS DISTINCT FROM ARRAY['search_path=pg_catalog, pg_temp']
  UNION ALL
-SELECT 'tenantry.current_tenant(): its owner ' || rolname || ' logs in or is above row-level security' FROM genuine
+SELECT 'tenantry.' || proname || '(): its owner ' || rolname || ' logs in or is above row-level security' FROM genuine
  WHERE rolsuper OR rolbypassrls OR rolcanlogin
  UNION ALL
 SELECT 'schema tenantry: function ' || oid::regprocedure || ' is not the platform''s' FROM code
  WHERE oid NOT IN (SELECT oid FROM genuine)
  UNION ALL
-SELECT 'tenantry.current_tenant(): ' || g.privilege_type || ' is granted to '
+SELECT 'tenantry.' || proname || '(): ' || g.privilege_type || ' is granted to '
        || CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(g.grantee) END
   FROM genuine, aclexplode(coalesce(proacl, acldefault('f', proowner))) g
  WHERE g.grantee NOT IN (SELECT proowner FROM genuine UNION SELECT owner FROM pool UNION SELECT login FROM pool)

@@ -8,10 +8,12 @@ from isolation.catalogue.check import Check
 GRANTS = Check(
     "grants",
     Severity.BREACH,
-    "looks for privileges in the application's schemas beyond those of their owner and login, and for any of PUBLIC",
+    "looks for privileges in the application's schemas beyond those of their owner and login, for any of PUBLIC, and"
+    " for what a login that may only read could write with",
     """
 , own AS (
-    SELECT app.oid, app.schema, app.owner, r.oid AS role FROM app JOIN pg_roles r
+    SELECT app.oid, app.schema, app.owner, r.oid AS role,
+           coalesce((SELECT writes FROM known WHERE known.schema = app.schema), true) AS writes FROM app JOIN pg_roles r
         ON r.rolname = (SELECT login FROM known WHERE known.schema = app.schema)
         OR app.schema NOT IN (SELECT schema FROM known) AND shobj_description(r.oid, 'pg_authid') = app.marker
 ), granted AS (
@@ -39,7 +41,9 @@ SELECT target || ': ' || privilege_type || ' is granted to '
        is_grantable OR NOT EXISTS (SELECT FROM own WHERE own.oid = granted.oid AND own.role = granted.grantee)
        OR privilege_type <> ALL (
            CASE kind WHEN 'n' THEN '{USAGE}' WHEN 'S' THEN '{SELECT,USAGE}' WHEN 'f' THEN '{EXECUTE}'
-                     WHEN 'r' THEN '{SELECT,INSERT,UPDATE,DELETE}' ELSE '{}' END::text[]))
+                     WHEN 'r' THEN '{SELECT,INSERT,UPDATE,DELETE}' ELSE '{}' END::text[])
+       OR kind IN ('r', 'S') AND privilege_type <> 'SELECT'
+          AND EXISTS (SELECT FROM own WHERE own.oid = granted.oid AND own.role = granted.grantee AND NOT own.writes))
 """,
 )
 
@@ -55,7 +59,8 @@ SELECT 'future ' || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 's
   FROM pg_default_acl d LEFT JOIN app ON app.oid = d.defaclnamespace, aclexplode(d.defaclacl) g
  WHERE (d.defaclnamespace = 0 OR app.oid IS NOT NULL) AND g.grantee <> d.defaclrole
    AND NOT (d.defaclobjtype = 'S' AND g.privilege_type IN ('SELECT', 'USAGE') AND NOT g.is_grantable AND g.grantee <> 0
-            AND (pg_get_userbyid(g.grantee) = (SELECT login FROM known WHERE known.schema = app.schema)
+            AND (pg_get_userbyid(g.grantee) = (SELECT login FROM known WHERE known.schema = app.schema
+                                                  AND (known.writes OR g.privilege_type = 'SELECT'))
                  OR app.schema NOT IN (SELECT schema FROM known)
                     AND shobj_description(g.grantee, 'pg_authid') = app.marker))
    AND NOT (d.defaclobjtype = 'T' AND g.grantee = 0 AND g.privilege_type = 'USAGE')

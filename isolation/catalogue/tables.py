@@ -21,30 +21,42 @@ SELECT name || ': tenant_id is not text NOT NULL'
 POLICIES = Check(
     "policies",
     Severity.BREACH,
-    "compares the policy of every table of a pool with the one that asks tenantry.current_tenant(), in both directions",
+    "compares the policies of every table of a pool with those that ask tenantry.current_tenant() of what is read, and"
+    " tenantry.writing_tenant() of what is written or deleted",
     """
 , policy AS (
     SELECT p.polrelid, p.polname, p.polpermissive, p.polcmd, p.polroles, pg_get_expr(p.polqual, p.polrelid) AS reads,
            pg_get_expr(p.polwithcheck, p.polrelid) AS writes
       FROM pg_policy p
 ), right_one AS (
-    SELECT '(tenant_id = ( SELECT tenantry.current_tenant() AS current_tenant))' AS text
+    SELECT '(tenant_id = ( SELECT tenantry.current_tenant() AS current_tenant))' AS reads,
+           '(tenant_id = ( SELECT tenantry.writing_tenant() AS writing_tenant))' AS writes
 )
 SELECT name || ': policy tenantry_tenant is missing' FROM pooled
  WHERE tenant IS NOT NULL
    AND NOT EXISTS (SELECT FROM policy p WHERE p.polrelid = pooled.oid AND polname = 'tenantry_tenant')
  UNION ALL
-SELECT name || ': policy tenantry_tenant has another USING: ' || coalesce(reads, 'none')
+SELECT name || ': policy tenantry_tenant has another USING: ' || coalesce(policy.reads, 'none')
   FROM pooled JOIN policy ON polrelid = pooled.oid, right_one
- WHERE polname = 'tenantry_tenant' AND reads IS DISTINCT FROM right_one.text
+ WHERE polname = 'tenantry_tenant' AND policy.reads IS DISTINCT FROM right_one.reads
  UNION ALL
-SELECT name || ': policy tenantry_tenant has another WITH CHECK: ' || coalesce(writes, 'none')
+SELECT name || ': policy tenantry_tenant has another WITH CHECK: ' || coalesce(policy.writes, 'none')
   FROM pooled JOIN policy ON polrelid = pooled.oid, right_one
- WHERE polname = 'tenantry_tenant' AND writes IS DISTINCT FROM right_one.text
+ WHERE polname = 'tenantry_tenant' AND policy.writes IS DISTINCT FROM right_one.writes
  UNION ALL
 SELECT name || ': policy tenantry_tenant is not a permissive one for all commands and roles'
   FROM pooled JOIN policy ON polrelid = pooled.oid
  WHERE polname = 'tenantry_tenant' AND NOT (polpermissive AND polcmd = '*' AND polroles = '{0}')
+ UNION ALL
+SELECT name || ': policy tenantry_delete is missing' FROM pooled
+ WHERE tenant IS NOT NULL
+   AND NOT EXISTS (SELECT FROM policy p WHERE p.polrelid = pooled.oid AND polname = 'tenantry_delete')
+ UNION ALL
+SELECT name || ': policy tenantry_delete is not a restrictive one for DELETE and all roles, with USING '
+       || right_one.writes
+  FROM pooled JOIN policy ON polrelid = pooled.oid, right_one
+ WHERE polname = 'tenantry_delete' AND NOT (NOT polpermissive AND polcmd = 'd' AND polroles = '{0}'
+       AND policy.reads IS NOT DISTINCT FROM right_one.writes)
  UNION ALL
 SELECT name || ': permissive policy ' || polname || ' lets more rows through'
   FROM pooled JOIN policy ON polrelid = pooled.oid WHERE polpermissive AND polname <> 'tenantry_tenant'
@@ -167,7 +179,8 @@ SELECT 'function ' || p.oid::regprocedure || ' outside of the schemas: SECURITY 
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
  WHERE p.prosecdef AND has_function_privilege(p.oid, 'EXECUTE')
    AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-   AND n.oid NOT IN (SELECT oid FROM app) AND (n.nspname, p.proname, p.pronargs) <> ('tenantry', 'current_tenant', 0)
+   AND n.oid NOT IN (SELECT oid FROM app) AND (n.nspname, p.proname, p.pronargs)
+       NOT IN (('tenantry', 'current_tenant', 0), ('tenantry', 'writing_tenant', 0))
 """,
 )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import time
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,22 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from providers.postgres import as_owner, bookkeeping, catalogue, grants, markers, migrations, row_security
+from providers.postgres import (
+    as_owner,
+    bookkeeping,
+    catalogue,
+    grants,
+    markers,
+    migrations,
+    patient_locks,
+    row_security,
+)
 from providers.postgres.connection import Connection, Server, become, ensure_member
 from providers.postgres.errors import MigrationRefused, NotOurs, PostgresProviderError
 from providers.postgres.migrations import Migration
-from providers.postgres.patience import pause
+from providers.postgres.patient_locks import patiently
 from providers.postgres.sql_text import Statement
 
-LOCK_TIMEOUT = "500ms"  #: a migration that waits for a lock makes everyone behind it wait: give way and come again
-LOCK_DEADLINE = 120.0  #: seconds of coming again
 STATEMENT_TIMEOUT = "1h"
 
 
@@ -48,7 +54,7 @@ def converge(server: Server, app: AppSchema) -> int:
         # Another update of the same schema may be under way.
         connection.execute(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'; SET lock_timeout = '15min'".encode())
         connection.execute("SELECT pg_advisory_lock(hashtextextended('tenantry migrations ' || %s, 0))", (app.schema,))
-        connection.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        connection.execute(f"SET lock_timeout = '{patient_locks.LOCK_TIMEOUT}'".encode())
         with connection.transaction():
             _register(connection, app)
         applied = _applied(connection, app.schema)
@@ -56,10 +62,30 @@ def converge(server: Server, app: AppSchema) -> int:
         with connection.transaction():
             become(connection, app.owner)
             connection.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC")
+        if app.mode == "pool":
+            _renew_policies(connection, app)
         for migration in chosen[len(applied) :]:
-            _patiently(lambda m=migration: _apply(connection, app, m, chosen))
-        _patiently(lambda: _repair(connection, app, _reference_tables(chosen)))
+            patiently(functools.partial(_apply, connection, app, migration, chosen))
+        patiently(lambda: _repair(connection, app, _reference_tables(chosen)))
     return len(chosen)
+
+
+def _renew_policies(connection: Connection, app: AppSchema) -> None:
+    """Bring policies of an earlier release to this one's, before a migration is judged by them.
+
+    A table a transaction: together they would hold locks on all tables until the last one is free.
+    """
+    with connection.transaction():
+        outdated = row_security.outdated(connection, app.schema)
+    for name in outdated:
+
+        def renew(table: str = name) -> None:
+            with connection.transaction():
+                patient_locks.limit(connection)
+                become(connection, app.owner)
+                row_security.renew(connection, app.schema, table)
+
+        patiently(renew)
 
 
 def _register(connection: Connection, app: AppSchema) -> None:
@@ -112,24 +138,6 @@ def _refuse_changed(app: AppSchema, chosen: Sequence[Migration], applied: Sequen
             )
 
 
-def _patiently(action: Any) -> None:
-    """Repeat an action that gave way to other sessions' locks, with growing pauses, until ``LOCK_DEADLINE``."""
-    deadline = time.monotonic() + LOCK_DEADLINE
-    delay = 0.2
-    while True:
-        try:
-            action()
-            return
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            if time.monotonic() > deadline:
-                raise PostgresProviderError(
-                    f"other sessions kept the tables locked for {LOCK_DEADLINE:.0f} s "
-                    f"({error.diag.message_primary}). End long transactions and run the update again"
-                ) from None
-            pause(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-            delay = min(delay * 2, 5.0)
-
-
 def _apply(connection: Connection, app: AppSchema, migration: Migration, chosen: Sequence[Migration]) -> None:
     declared = _reference_tables(chosen[: migration.version])
     broken: list[catalogue.Violation] = []
@@ -163,7 +171,7 @@ def _reference_tables(chosen: Sequence[Migration]) -> frozenset[str]:
 
 def _enter(connection: Connection, app: AppSchema, migration: Migration) -> frozenset[str]:
     """Become the owner; returns the tables whose rows are guarded before the migration."""
-    connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+    patient_locks.limit(connection)
     become(connection, app.owner)
     before: frozenset[str] = frozenset()
     if app.mode == "pool":
@@ -274,7 +282,8 @@ def _secure(connection: Connection, app: AppSchema, declared: frozenset[str]) ->
     )
     known = bookkeeping.Registered(app.mode, app.marker, declared)
     for role in grants.users(connection, app.schema, app.marker):
-        grants.converge(connection, app.schema, role, known)
+        writes = grants.writes(connection, app.schema, role)
+        grants.converge(connection, app.schema, role, known, writes=writes)
 
 
 def _repair(connection: Connection, app: AppSchema, declared: frozenset[str]) -> None:
@@ -284,7 +293,7 @@ def _repair(connection: Connection, app: AppSchema, declared: frozenset[str]) ->
             " WHERE schema_name = %(schema)s AND reference_tables <> %(tables)s",
             {"schema": app.schema, "tables": sorted(declared)},
         )
-        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        patient_locks.limit(connection)
         become(connection, app.owner)
         if app.mode == "pool":
             for table, policy in row_security.foreign_policies(connection, app.schema):
@@ -340,7 +349,7 @@ def delete(server: Server, app: AppSchema) -> None:
             return
         if known.marker != app.marker:
             raise NotOurs(f"the migrations of schema {app.schema} in {app.database} belong to {known.marker!r}")
-        _patiently(lambda: _drop(connection, app))
+        patiently(lambda: _drop(connection, app))
 
 
 _DROPS = """
@@ -362,7 +371,7 @@ SELECT format('DROP %%s %%I.%%I CASCADE', CASE t.typtype WHEN 'd' THEN 'DOMAIN' 
 
 def _drop(connection: Connection, app: AppSchema) -> None:
     with connection.transaction():
-        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'".encode())
+        patient_locks.limit(connection)
         if markers.exists(connection, "SCHEMA", app.schema):
             ensure_member(connection, app.owner)
             become(connection, app.owner)

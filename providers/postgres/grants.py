@@ -17,7 +17,8 @@ from providers.postgres.connection import Connection
 
 Grant = tuple[str, str, str]  #: kind (TABLE, SEQUENCE, FUNCTION, SCHEMA), name, privilege
 
-_DML = ("SELECT", "INSERT", "UPDATE", "DELETE")
+READS = {"TABLE": ("SELECT",), "SEQUENCE": ("SELECT",)}
+WRITES = {"TABLE": (*READS["TABLE"], "INSERT", "UPDATE", "DELETE"), "SEQUENCE": (*READS["SEQUENCE"], "USAGE")}
 
 _RELATIONS = """
 SELECT c.relname, quote_ident(c.relname), c.relkind::text, EXISTS (SELECT FROM pg_attribute a
@@ -47,24 +48,27 @@ SELECT 'SCHEMA', quote_ident(n.nspname), g.privilege_type FROM pg_namespace n, a
 """
 
 
-def wanted(connection: Connection, schema: str, app: Registered | None) -> set[Grant]:
+def wanted(connection: Connection, schema: str, app: Registered | None, *, writes: bool) -> set[Grant]:
     """Every privilege an application's login has in the schema; ``app`` is None if its tables come from elsewhere.
+
+    Without ``writes`` it reads. Functions act with its own rights, so that none of them writes either.
 
     What somebody made beside the migrations stays out of reach unless it is safe: a table without tenant that no
     migration declares, a table of a pool without row-level security, a view that reads with its owner's rights.
     """
-    open_tables = {line.split(":", 1)[0].removeprefix("table ") for line in row_security.drift(connection, schema)}
+    open_tables = row_security.open_tables(connection, schema)
+    of = WRITES if writes else READS
     grants: set[Grant] = {("SCHEMA", _quoted(connection, schema), "USAGE")}
     for name, identifier, kind, has_tenant, invoker in connection.execute(_RELATIONS, (schema,)).fetchall():
         quoted = str(identifier)
         if kind == "S":
-            grants |= {("SEQUENCE", quoted, privilege) for privilege in ("SELECT", "USAGE")}
+            grants |= {("SEQUENCE", quoted, privilege) for privilege in of["SEQUENCE"]}
         elif kind == "v":
-            grants |= {("TABLE", quoted, privilege) for privilege in _DML if invoker or app is None}
+            grants |= {("TABLE", quoted, privilege) for privilege in of["TABLE"] if invoker or app is None}
         elif not has_tenant and app is not None:
             grants |= {("TABLE", quoted, "SELECT")} if name in app.reference_tables else set()
         elif app is None or app.mode != "pool" or str(name) not in open_tables:
-            grants |= {("TABLE", quoted, privilege) for privilege in _DML}
+            grants |= {("TABLE", quoted, privilege) for privilege in of["TABLE"]}
     rows = connection.execute(
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
         " WHERE n.nspname = %s AND NOT p.prosecdef",
@@ -78,10 +82,10 @@ def actual(connection: Connection, schema: str, role: str) -> set[Grant]:
     return {(str(kind), str(name), str(privilege)) for kind, name, privilege in rows}
 
 
-def converge(connection: Connection, schema: str, role: str, app: Registered | None) -> None:
+def converge(connection: Connection, schema: str, role: str, app: Registered | None, *, writes: bool) -> None:
     """Grant ``role`` what it should have and revoke the rest; called as the owner, in a transaction."""
     connection.execute("SET LOCAL search_path = pg_catalog")
-    have, want = actual(connection, schema, role), wanted(connection, schema, app)
+    have, want = actual(connection, schema, role), wanted(connection, schema, app, writes=writes)
     statements = [
         *_statements("REVOKE", schema, have - want, role),
         *_statements("GRANT", schema, want - have, role),
@@ -112,6 +116,19 @@ def _statements(verb: str, schema: str, privileges: set[Grant], role: str) -> It
             sql.SQL("TO" if verb == "GRANT" else "FROM"),
             sql.Identifier(role),
         )
+
+
+def writes(connection: Connection, schema: str, role: str) -> bool:
+    """Whether ``role`` is to write in the schema, as its default privileges say: its Privileges set them."""
+    row = connection.execute(
+        """
+        SELECT FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace, aclexplode(d.defaclacl) g
+         WHERE n.nspname = %s AND d.defaclrole = n.nspowner AND d.defaclobjtype = 'S' AND g.privilege_type = 'USAGE'
+           AND pg_get_userbyid(g.grantee) = %s
+        """,
+        (schema, role),
+    ).fetchone()
+    return row is not None
 
 
 def users(connection: Connection, schema: str, marker: str) -> list[str]:

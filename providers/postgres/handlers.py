@@ -159,13 +159,18 @@ class SchemaHandler(PostgresHandler):
 
 class PrivilegesHandler(PostgresHandler):
     token = "tenantry-postgres:index:Privileges"
-    inputs = frozenset({"database", "schema", "owner", "role"})
-    required = inputs
+    inputs = frozenset({"database", "schema", "owner", "role", "access"})
+    required = frozenset({"database", "schema", "owner", "role"})
     replace_on = frozenset({"database", "schema", "role"})
+    defaults: ClassVar[dict[str, Any]] = {"access": "full"}
+
+    def check_more(self, inputs: Properties, failures: Failures) -> None:
+        check_choice(inputs, "access", ("full", "read_only"), failures)
 
     @staticmethod
     def _privileges(inputs: Properties) -> privileges.Privileges:
-        return privileges.Privileges(inputs["database"], inputs["schema"], inputs["owner"], inputs["role"])
+        access = inputs.get("access", "full")
+        return privileges.Privileges(inputs["database"], inputs["schema"], inputs["owner"], inputs["role"], access)
 
     def create_once(self, ctx: Context[Server], inputs: Properties) -> tuple[str, Properties]:
         privileges.converge(ctx.client, self._privileges(inputs))
@@ -181,7 +186,8 @@ class PrivilegesHandler(PostgresHandler):
             if found is None:
                 return None
             owner = found[0]
-        live: Properties = {"database": database, "schema": schema, "owner": owner, "role": role}
+        access = inputs.get("access", "full")
+        live: Properties = {"database": database, "schema": schema, "owner": owner, "role": role, "access": access}
         drift = privileges.read(ctx.client, self._privileges(live))
         return None if drift is None else (id, with_drift(live, drift), {})
 

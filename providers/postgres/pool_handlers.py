@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from providers.base import Context, Properties, has_unknown
-from providers.postgres import app_schema, markers, pool_security, pool_tenants
+from providers.postgres import app_schema, markers, pool_security, pool_tenants, row_security
 from providers.postgres.connection import Server
 from providers.postgres.errors import DatabaseGone, PostgresProviderError
 from providers.postgres.handler_base import (
@@ -33,6 +33,11 @@ class PoolSecurityHandler(PostgresHandler):
     required = frozenset({"database", "schema", "owner", "login", "tokenSecretArn"})
     replace_on = frozenset({"database", "schema"})
     delete_before_replace = True
+    #: what the pool is made by: a pool of an earlier release differs, and is brought to this one's in place
+    derived_inputs = frozenset({"definition"})
+
+    def check(self, ctx: Context[Server], inputs: Properties, old_inputs: Properties) -> Properties:
+        return {**super().check(ctx, inputs, old_inputs), "definition": pool_security.definition()}
 
     def check_more(self, inputs: Properties, failures: Failures) -> None:
         check_name(inputs, "login", role_problem, failures)
@@ -82,6 +87,12 @@ class AppSchemaHandler(PostgresHandler):
     delete_before_replace = True
     #: where the files lie on this machine is no property of the schema; their digests are
     local_inputs = frozenset({"directory"})
+    #: the policies of a pool's tables: those of an earlier release differ, and are changed in place
+    derived_inputs = frozenset({"policies"})
+
+    def check(self, ctx: Context[Server], inputs: Properties, old_inputs: Properties) -> Properties:
+        checked = super().check(ctx, inputs, old_inputs)
+        return {**checked, "policies": row_security.DEFINITION} if inputs.get("mode") == "pool" else checked
 
     def check_more(self, inputs: Properties, failures: Failures) -> None:
         check_choice(inputs, "mode", ("pool", "dedicated"), failures)
@@ -153,7 +164,7 @@ class PoolTenantHandler(PostgresHandler):
     replace_on = frozenset({"database", "schema", "tenantId"})
 
     def check_more(self, inputs: Properties, failures: Failures) -> None:
-        check_choice(inputs, "access", ("full", "suspended"), failures)
+        check_choice(inputs, "access", ("full", "read_only", "suspended"), failures)
         check_integer(inputs, "epoch", 1, 10**15, failures)
 
     @staticmethod

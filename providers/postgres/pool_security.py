@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import secrets as randomness
 from dataclasses import dataclass
 from importlib import resources
@@ -9,14 +11,27 @@ from importlib import resources
 import psycopg
 from psycopg import sql
 
-from providers.postgres import bookkeeping, markers
+from providers.postgres import bookkeeping, markers, patient_locks
 from providers.postgres.connection import Connection, Server, become, ensure_member
 from providers.postgres.errors import NotOurs, PostgresProviderError
 from providers.postgres.identifiers import definer_role
 
 KEY_BYTES = 64  #: HMAC-SHA256's block: shorter keys are padded, longer ones hashed
 OVERLAP = "1 hour"  #: how long a rotated key is still accepted; tokens live 15 minutes
-_FUNCTION = "tenantry.current_tenant()"
+#: called by policies: whose transaction it is, and whose that may write
+FUNCTIONS = ("current_tenant", "writing_tenant")
+_SCRIPT = resources.files("providers.postgres").joinpath("sql/pool_security.sql")
+_BODY = re.compile(r"FUNCTION tenantry\.(\w+)\(\).*?\$function\$(.*?)\$function\$", re.DOTALL)
+
+
+def definition() -> str:
+    """SHA-256 of what a pool is made by: another one in a stack's state is an earlier release's."""
+    return hashlib.sha256(_SCRIPT.read_bytes()).hexdigest()
+
+
+def bodies() -> dict[str, str]:
+    """The functions' bodies by name, without space around them."""
+    return {name: body.strip() for name, body in _BODY.findall(_SCRIPT.read_text())}
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ def update(server: Server, pool: PoolSecurity, *, rotate: bool) -> str:
     The database learns a key before the secret does, so that there is never a token signed with an unknown key.
     """
     with server.connect(pool.database) as connection:
+        patient_locks.patiently(lambda: _widen_register(connection, pool))
         with connection.transaction():
             _converge_objects(connection, pool)
         secret = server.secrets.get(pool.token_secret_arn)
@@ -106,6 +122,26 @@ def _admit_key(connection: Connection, pool: PoolSecurity, version: str, key: by
     )
 
 
+def _widen_register(connection: Connection, pool: PoolSecurity) -> None:
+    """Let an earlier release's register take `read_only`. Every statement of every tenant reads that table."""
+    with connection.transaction():
+        row = connection.execute(
+            """
+            SELECT pg_get_constraintdef(k.oid) FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+              JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'tenantry' AND c.relname = 'pool_tenant' AND k.conname = 'pool_tenant_access_check'
+            """
+        ).fetchone()
+        if row is None or "read_only" in str(row[0]):
+            return
+        patient_locks.limit(connection)
+        become(connection, pool.definer)
+        connection.execute(
+            "ALTER TABLE tenantry.pool_tenant DROP CONSTRAINT pool_tenant_access_check,"
+            " ADD CONSTRAINT pool_tenant_access_check CHECK (access IN ('full', 'read_only', 'suspended'))"
+        )
+
+
 def _converge_objects(connection: Connection, pool: PoolSecurity) -> None:
     bookkeeping.ensure_tables(connection)
     ensure_member(connection, pool.definer)
@@ -119,29 +155,56 @@ def _converge_objects(connection: Connection, pool: PoolSecurity) -> None:
     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(definer))
     for grantee in _excess_grantees(connection, pool):
         connection.execute(
-            sql.SQL(
-                "REVOKE ALL ON FUNCTION tenantry.current_tenant() FROM {0}; "
-                "REVOKE ALL ON TABLE tenantry.pool_key, tenantry.pool_tenant FROM {0}"
-            ).format(sql.Identifier(grantee))
+            sql.SQL("REVOKE ALL ON TABLE tenantry.pool_key, tenantry.pool_tenant FROM {}").format(
+                sql.Identifier(grantee)
+            )
         )
-    connection.execute(resources.files("providers.postgres").joinpath("sql/pool_security.sql").read_bytes())
-    connection.execute(sql.SQL("GRANT EXECUTE ON FUNCTION tenantry.current_tenant() TO {}, {}").format(login, owner))
+        for name in _present(connection):
+            connection.execute(
+                sql.SQL("REVOKE ALL ON FUNCTION tenantry.{}() FROM {}").format(
+                    sql.Identifier(name), sql.Identifier(grantee)
+                )
+            )
+    connection.execute(_SCRIPT.read_bytes())
+    connection.execute(sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}, {}").format(_functions(), login, owner))
     connection.execute("RESET ROLE")
     connection.execute(sql.SQL("REVOKE CREATE ON SCHEMA tenantry FROM {}").format(definer))
     connection.execute(sql.SQL("GRANT USAGE ON SCHEMA tenantry TO {}, {}").format(login, owner))
 
 
+def _functions() -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL("tenantry.{}()").format(sql.Identifier(name)) for name in FUNCTIONS)
+
+
+def _present(connection: Connection) -> list[str]:
+    """Those of the functions that exist: an earlier release had one."""
+    rows = connection.execute(
+        "SELECT p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE n.nspname = 'tenantry' AND p.pronargs = 0 AND p.proname = ANY (%s)",
+        (list(FUNCTIONS),),
+    ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
+def _wanted_grants(pool: PoolSecurity) -> set[tuple[str, str, str]]:
+    return {(name, role, "EXECUTE") for name in FUNCTIONS for role in (pool.login, pool.owner)}
+
+
+def _actual_grants(connection: Connection, pool: PoolSecurity) -> set[tuple[str, str, str]]:
+    rows = connection.execute(_GRANTS, {"definer": pool.definer, "functions": list(FUNCTIONS)}).fetchall()
+    return {(str(name), str(grantee), str(privilege)) for name, grantee, privilege in rows}
+
+
 def _excess_grantees(connection: Connection, pool: PoolSecurity) -> list[str]:
-    rows = connection.execute(_GRANTS, {"definer": pool.definer}).fetchall()
-    allowed = {("current_tenant", pool.login, "EXECUTE"), ("current_tenant", pool.owner, "EXECUTE")}
-    return sorted({str(g) for name, g, p in rows if (name, g, p) not in allowed and g != "PUBLIC"})
+    excess = _actual_grants(connection, pool) - _wanted_grants(pool)
+    return sorted({grantee for _, grantee, _ in excess if grantee != "PUBLIC"})
 
 
 _GRANTS = """
 SELECT p.proname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END, privilege_type
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace,
        aclexplode(coalesce(p.proacl, acldefault('f', p.proowner)))
- WHERE n.nspname = 'tenantry' AND p.proname = 'current_tenant' AND pg_get_userbyid(grantee) <> %(definer)s
+ WHERE n.nspname = 'tenantry' AND p.proname = ANY (%(functions)s) AND pg_get_userbyid(grantee) <> %(definer)s
  UNION ALL
 SELECT c.relname, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END, privilege_type
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
@@ -177,26 +240,27 @@ def read(server: Server, pool: PoolSecurity, marker: str) -> tuple[str, list[str
 
 
 def _object_drift(connection: Connection, pool: PoolSecurity) -> list[str]:
-    source = connection.execute(
+    rows = connection.execute(
         """
-        SELECT p.prosrc, p.prosecdef AND p.provolatile = 's' AND pg_get_userbyid(p.proowner) = %s
+        SELECT p.proname, p.prosrc, p.prosecdef AND p.provolatile = 's' AND pg_get_userbyid(p.proowner) = %s
                AND p.proconfig = ARRAY['search_path=pg_catalog, pg_temp']
           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-         WHERE n.nspname = 'tenantry' AND p.proname = 'current_tenant' AND p.pronargs = 0
+         WHERE n.nspname = 'tenantry' AND p.proname = ANY (%s) AND p.pronargs = 0
         """,
-        (pool.definer,),
-    ).fetchone()
-    if source is None:
-        return [f"{_FUNCTION} is missing"]
-    script = resources.files("providers.postgres").joinpath("sql/pool_security.sql").read_text()
-    drift = [] if source[1] and str(source[0]).strip() in script else [f"{_FUNCTION} was changed"]
-    granted = {
-        (str(o), str(g), str(p)) for o, g, p in connection.execute(_GRANTS, {"definer": pool.definer}).fetchall()
-    }
-    wanted = {("current_tenant", pool.login, "EXECUTE"), ("current_tenant", pool.owner, "EXECUTE")}
+        (pool.definer, list(FUNCTIONS)),
+    ).fetchall()
+    found = {str(name): str(source).strip() if right else None for name, source, right in rows}
+    drift = []
+    for name, body in bodies().items():
+        if name not in found:
+            drift.append(f"tenantry.{name}() is missing")
+        elif found[name] != body:
+            drift.append(f"tenantry.{name}() was changed")
+    granted, wanted = _actual_grants(connection, pool), _wanted_grants(pool)
     drift += [f"{grantee} has {privilege} on tenantry.{name}" for name, grantee, privilege in sorted(granted - wanted)]
-    drift += [f"{grantee} lacks {privilege} on {_FUNCTION}" for _, grantee, privilege in sorted(wanted - granted)]
-    return drift
+    return drift + [
+        f"{grantee} lacks {privilege} on tenantry.{name}()" for name, grantee, privilege in sorted(wanted - granted)
+    ]
 
 
 def delete(server: Server, pool: PoolSecurity, marker: str) -> None:
@@ -212,13 +276,13 @@ def delete(server: Server, pool: PoolSecurity, marker: str) -> None:
             bookkeeping.lock(connection)
             try:
                 connection.execute(
-                    "DROP FUNCTION IF EXISTS tenantry.current_tenant(); "
+                    "DROP FUNCTION IF EXISTS tenantry.writing_tenant(), tenantry.current_tenant(); "
                     "DROP TABLE IF EXISTS tenantry.pool_tenant, tenantry.pool_key"
                 )
             except psycopg.errors.DependentObjectsStillExist:
                 raise PostgresProviderError(
-                    f"tables of the pool in {pool.database} still use {_FUNCTION}: delete the AppSchema first "
-                    "(declare that it depends on the PoolSecurity)"
+                    f"tables of the pool in {pool.database} still use tenantry.current_tenant(): delete the AppSchema "
+                    "first (declare that it depends on the PoolSecurity)"
                 ) from None
             for grantee in (pool.definer, pool.login, pool.owner):
                 if markers.exists(connection, "ROLE", grantee) and markers.exists(connection, "SCHEMA", "tenantry"):

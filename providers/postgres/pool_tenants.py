@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +27,7 @@ class PoolTenant:
     schema: str
     tenant_id: str
     epoch: int
-    access: Literal["full", "suspended"]
+    access: Literal["full", "read_only", "suspended"]
 
     @property
     def definer(self) -> str:
@@ -207,3 +209,14 @@ def _leave(connection: Connection, tenant: PoolTenant) -> None:
     connection.execute("RESET ROLE")
     become(connection, tenant.definer)
     connection.execute("UPDATE tenantry.pool_tenant SET access = 'suspended' WHERE tenant_id = %s", (tenant.tenant_id,))
+
+
+@contextmanager
+def entered(connection: Connection, tenant: PoolTenant) -> Iterator[None]:
+    """Inside, the transaction reads what is the tenant's, whatever its access; at the end all of it is undone.
+
+    Its registration is locked meanwhile: one statement inside, then out again.
+    """
+    with connection.transaction(force_rollback=True):
+        _enter(connection, tenant)
+        yield

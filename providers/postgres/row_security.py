@@ -1,29 +1,77 @@
-"""Row-level security of a schema's tables: every table with a `tenant_id` column, partitions included, forced."""
+"""Row-level security of a schema's tables: every table with a `tenant_id` column, partitions included, forced.
+
+Two policies a table. `tenantry_tenant` shows the rows of the entered tenant and takes new ones only of a tenant that
+may write; a policy for all commands has no check of its own for DELETE, which `tenantry_delete` adds.
+"""
 
 from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from providers.postgres.connection import Connection
 
 POLICY = "tenantry_tenant"
+DELETE_POLICY = "tenantry_delete"
 COLUMN = "tenant_id"
-#: as pg_get_expr prints the policy's expression with search_path = pg_catalog
-_EXPRESSION = "(tenant_id = ( SELECT tenantry.current_tenant() AS current_tenant))"
+#: as pg_get_expr prints the policies' expressions with search_path = pg_catalog
+_READS = "(tenant_id = ( SELECT tenantry.current_tenant() AS current_tenant))"
+_WRITES = "(tenant_id = ( SELECT tenantry.writing_tenant() AS writing_tenant))"
+
+_USING = "(tenant_id = (SELECT tenantry.current_tenant()))"
+_CHECK = "(tenant_id = (SELECT tenantry.writing_tenant()))"
+_CREATE = (
+    f"CREATE POLICY {POLICY} ON {{}} AS PERMISSIVE FOR ALL TO PUBLIC USING {_USING} WITH CHECK {_CHECK}",
+    f"CREATE POLICY {DELETE_POLICY} ON {{}} AS RESTRICTIVE FOR DELETE TO PUBLIC USING {_CHECK}",
+)
+#: of the policies' texts: another one in a stack's state is an earlier release's
+DEFINITION = hashlib.sha256("\n".join(_CREATE).encode()).hexdigest()
 
 _TENANT_TABLES = """
-SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity,
-       coalesce((SELECT p.polpermissive AND p.polcmd = '*' AND p.polroles = '{0}'
-                        AND pg_get_expr(p.polqual, p.polrelid) = %(expression)s
-                        AND pg_get_expr(p.polwithcheck, p.polrelid) = %(expression)s
-                   FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(policy)s), false),
-       EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(policy)s),
+SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, coalesce(ours.present, false), coalesce(ours.shape, false),
+       coalesce(ours.checked = %(reads)s, false), coalesce(ours.checked = %(writes)s, false),
+       EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(delete_policy)s),
+       coalesce((SELECT NOT p.polpermissive AND p.polcmd = 'd' AND p.polroles = '{0}'
+                        AND pg_get_expr(p.polqual, p.polrelid) = %(writes)s
+                   FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(delete_policy)s), false),
        a.atthasdef
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
+  LEFT JOIN LATERAL (
+       SELECT true AS present, pg_get_expr(p.polwithcheck, p.polrelid) AS checked,
+              p.polpermissive AND p.polcmd = '*' AND p.polroles = '{0}'
+              AND pg_get_expr(p.polqual, p.polrelid) = %(reads)s AS shape
+         FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(policy)s) ours ON true
  WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p')
  ORDER BY c.relispartition, c.relname
 """
+
+
+@dataclass(frozen=True)
+class _State:
+    """Of one table. ``present``, ``shape`` and the checks are the policy `tenantry_tenant`'s."""
+
+    name: str
+    enabled: bool
+    forced: bool
+    present: bool
+    shape: bool  #: permissive, for all commands and roles, showing the entered tenant's rows
+    checks_reads: bool  #: takes the rows of every entered tenant: the policy of an earlier release
+    checks_writes: bool  #: takes the rows of a tenant that may write
+    delete_present: bool
+    delete_right: bool
+    has_default: bool
+
+    @property
+    def isolates(self) -> bool:
+        """Whether one tenant's rows are kept from another; `guards` says whether from its own writing as well."""
+        return self.shape and (self.checks_reads or self.checks_writes)
+
+    @property
+    def guards(self) -> bool:
+        return self.shape and self.checks_writes and self.delete_right
 
 
 def tenant_tables(connection: Connection, schema: str) -> list[str]:
@@ -39,12 +87,45 @@ def tenant_tables(connection: Connection, schema: str) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
-def _states(connection: Connection, schema: str) -> list[tuple[str, bool, bool, bool, bool, bool]]:
+def _states(connection: Connection, schema: str) -> list[_State]:
     # pg_get_expr leaves out the schema of what search_path finds.
     connection.execute("SET LOCAL search_path = pg_catalog")
-    parameters = {"schema": schema, "policy": POLICY, "expression": _EXPRESSION}
+    parameters = {
+        "schema": schema,
+        "policy": POLICY,
+        "delete_policy": DELETE_POLICY,
+        "reads": _READS,
+        "writes": _WRITES,
+    }
     rows = connection.execute(_TENANT_TABLES, parameters).fetchall()
-    return [(str(name), *(bool(flag) for flag in flags)) for name, *flags in rows]  # type: ignore[misc]
+    return [_State(str(name), *map(bool, flags)) for name, *flags in rows]
+
+
+def outdated(connection: Connection, schema: str) -> list[str]:
+    """Tables under the policy of an earlier release, which lets whoever reads write; called in a transaction."""
+    return [each.name for each in _states(connection, schema) if each.isolates and not each.guards]
+
+
+def renew(connection: Connection, schema: str, name: str) -> None:
+    """Change an outdated table's policies in place: at no moment it has none. As the owner, in a transaction."""
+    for each in _states(connection, schema):
+        if each.name == name:
+            _guard(connection, schema, each)
+
+
+def _guard(connection: Connection, schema: str, state: _State) -> None:
+    table = sql.Identifier(schema, state.name)
+    create, create_delete = (sql.SQL(text).format(table) for text in _CREATE)
+    if state.isolates and not state.checks_writes:
+        connection.execute(sql.SQL(f"ALTER POLICY {POLICY} ON {{}} WITH CHECK {_CHECK}").format(table))
+    elif not state.isolates:
+        if state.present:
+            connection.execute(sql.SQL(f"DROP POLICY {POLICY} ON {{}}").format(table))
+        connection.execute(create)
+    if not state.delete_right:
+        if state.delete_present:
+            connection.execute(sql.SQL(f"DROP POLICY {DELETE_POLICY} ON {{}}").format(table))
+        connection.execute(create_delete)
 
 
 def enforce(connection: Connection, schema: str) -> None:
@@ -53,23 +134,15 @@ def enforce(connection: Connection, schema: str) -> None:
     Tables that are secured already are not touched, so that nobody waits for their locks. `tenant_id` gets the entered
     tenant as its default, so that an application's INSERT reads the same in every tier; the policy checks it.
     """
-    for name, enabled, forced, right, present, has_default in _states(connection, schema):
-        table = sql.Identifier(schema, name)
-        if not enabled or not forced:
+    for state in _states(connection, schema):
+        table = sql.Identifier(schema, state.name)
+        if not state.enabled or not state.forced:
             connection.execute(
                 sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY").format(table)
             )
-        if present and not right:
-            connection.execute(sql.SQL("DROP POLICY {} ON {}").format(sql.Identifier(POLICY), table))
-        if not right:
-            connection.execute(
-                sql.SQL(
-                    "CREATE POLICY {} ON {} AS PERMISSIVE FOR ALL TO PUBLIC"
-                    " USING (tenant_id = (SELECT tenantry.current_tenant()))"
-                    " WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()))"
-                ).format(sql.Identifier(POLICY), table)
-            )
-        if not has_default:
+        if not state.guards:
+            _guard(connection, schema, state)
+        if not state.has_default:
             connection.execute(
                 sql.SQL(
                     "ALTER TABLE {} ALTER COLUMN tenant_id"
@@ -83,7 +156,7 @@ def secured(connection: Connection, schema: str) -> frozenset[str]:
 
     Named by their oids: a migration may rename them.
     """
-    states = {name: enabled and right for name, enabled, _, right, *_ in _states(connection, schema)}
+    states = {each.name: each.enabled and each.guards for each in _states(connection, schema)}
     return frozenset(oid for name, oid in _oids(connection, schema).items() if states.get(name))
 
 
@@ -104,7 +177,8 @@ def _oids(connection: Connection, schema: str) -> dict[str, str]:
 
 def unforce(connection: Connection, schema: str) -> None:
     """Let the owner change every tenant's rows until :func:`enforce` in the same transaction."""
-    for name, *_ in _states(connection, schema):
+    for each in _states(connection, schema):
+        name = each.name
         connection.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(sql.Identifier(schema, name)))
 
 
@@ -112,15 +186,26 @@ def drift(connection: Connection, schema: str) -> list[str]:
     """Tables of the schema that are not secured, and policies that others added."""
     found = []
     with connection.transaction():
-        for name, enabled, forced, right, _, _ in _states(connection, schema):
-            if not (enabled and forced):
-                found.append(f"table {name}: row-level security is not " + ("forced" if enabled else "enabled"))
-            if not right:
+        for each in _states(connection, schema):
+            name = each.name
+            if not (each.enabled and each.forced):
+                found.append(f"table {name}: row-level security is not " + ("forced" if each.enabled else "enabled"))
+            if not (each.shape and each.checks_writes):
                 found.append(f"table {name}: policy {POLICY} is missing or changed")
+            if not each.delete_right:
+                found.append(f"table {name}: policy {DELETE_POLICY} is missing or changed")
     return found + [
         f"table {table}: permissive policy {policy} lets more rows through"
         for table, policy in foreign_policies(connection, schema)
     ]
+
+
+def open_tables(connection: Connection, schema: str) -> frozenset[str]:
+    """Tables with a `tenant_id` that would show one tenant's rows to another, whichever way."""
+    with connection.transaction():
+        states = _states(connection, schema)
+    found = {each.name for each in states if not (each.enabled and each.forced and each.isolates)}
+    return frozenset(found | {table for table, _ in foreign_policies(connection, schema)})
 
 
 def foreign_policies(connection: Connection, schema: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from components.spec import Access, TenantOutputs
+from components.tiers import Tier
 from isolation.evidence.document import LeftOut, ScopeKind
 from provisioner.errors import NotFound
 from provisioner.lifecycle import TenantState
@@ -84,8 +85,14 @@ def why_not(record: TenantRecord, changing: Collection[str]) -> str | None:
     """Why the tenant can't take part; None if it can. One whose last operation failed or is parked can: it stands."""
     if record.outputs is None:
         return f"nothing of it stands yet (it is {record.shown_state})"
-    if record.access != Access.FULL:
-        return "its access is suspended: its login is closed, so that no probe could be shown to work"
+    access = Access(record.access)
+    if not access.serves:
+        asleep = (
+            " and its instance is stopped" if access.enforced is Access.HIBERNATED and record.tier == Tier.SILO else ""
+        )
+        return f"its access is {access}: its login is closed{asleep}, so that no probe could be shown to work"
+    if not access.writes:
+        return f"its access is {access}: the permitted half of the probes that write would be refused as well"
     if record.state != TenantState.READY:
         return f"it is {record.state}"
     if record.stack_name in changing:

@@ -9,8 +9,9 @@ from psycopg_pool import ConnectionPool
 from provisioner.broker import BrokerPlacement
 
 _PLACEMENT = """
-SELECT tenant_id, generation, epoch, access, region, login_secret_arn, token_secret_arn, role_arn
-  FROM registry.placement WHERE tenant_id = %s
+SELECT p.tenant_id, p.generation, p.epoch, p.access, p.region, p.login_secret_arn, p.token_secret_arn, p.role_arn,
+       t.access_reason, t.access_since
+  FROM registry.placement p JOIN registry.tenant t USING (tenant_id) WHERE tenant_id = %s
 """
 
 

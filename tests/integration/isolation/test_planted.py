@@ -47,6 +47,7 @@ def sql(broken: str, mended: str) -> Break:
 
 
 USING = "tenant_id = (SELECT tenantry.current_tenant())"
+CHECK = "tenant_id = (SELECT tenantry.writing_tenant())"
 IN_DATABASE: dict[str, tuple[Break, set[str]]] = {
     "row-level security off": (
         sql(
@@ -66,23 +67,51 @@ IN_DATABASE: dict[str, tuple[Break, set[str]]] = {
             f"DROP POLICY tenantry_tenant ON pool.comment;"
             f" CREATE POLICY tenantry_tenant ON pool.comment USING ({USING})",
             f"DROP POLICY tenantry_tenant ON pool.comment;"
-            f" CREATE POLICY tenantry_tenant ON pool.comment USING ({USING}) WITH CHECK ({USING})",
+            f" CREATE POLICY tenantry_tenant ON pool.comment USING ({USING}) WITH CHECK ({CHECK})",
         ),
         {"policies"},
     ),
     "a policy whose WITH CHECK is true": (
         sql(
             "ALTER POLICY tenantry_tenant ON pool.comment WITH CHECK (true)",
-            f"ALTER POLICY tenantry_tenant ON pool.comment WITH CHECK ({USING})",
+            f"ALTER POLICY tenantry_tenant ON pool.comment WITH CHECK ({CHECK})",
         ),
         {"policies"},
+    ),
+    "a policy that lets a tenant write that may only read": (
+        sql(
+            f"ALTER POLICY tenantry_tenant ON pool.comment WITH CHECK ({USING})",
+            f"ALTER POLICY tenantry_tenant ON pool.comment WITH CHECK ({CHECK})",
+        ),
+        {"policies"},
+    ),
+    "no policy that lets only writing tenants delete": (
+        sql(
+            "DROP POLICY tenantry_delete ON pool.comment",
+            f"CREATE POLICY tenantry_delete ON pool.comment AS RESTRICTIVE FOR DELETE USING ({CHECK})",
+        ),
+        {"policies"},
+    ),
+    "a policy of deletion that asks nobody": (
+        sql(
+            "ALTER POLICY tenantry_delete ON pool.comment USING (true)",
+            f"ALTER POLICY tenantry_delete ON pool.comment USING ({CHECK})",
+        ),
+        {"policies"},
+    ),
+    "a check of writers without a pinned search_path": (
+        sql(
+            "ALTER FUNCTION tenantry.writing_tenant() RESET search_path",
+            "ALTER FUNCTION tenantry.writing_tenant() SET search_path = pg_catalog, pg_temp",
+        ),
+        {"token-check"},
     ),
     "a policy for SELECT only": (
         sql(
             f"DROP POLICY tenantry_tenant ON pool.comment;"
             f" CREATE POLICY tenantry_tenant ON pool.comment FOR SELECT USING ({USING})",
             f"DROP POLICY tenantry_tenant ON pool.comment;"
-            f" CREATE POLICY tenantry_tenant ON pool.comment USING ({USING}) WITH CHECK ({USING})",
+            f" CREATE POLICY tenantry_tenant ON pool.comment USING ({USING}) WITH CHECK ({CHECK})",
         ),
         {"policies"},
     ),

@@ -207,7 +207,7 @@ def policy(using: str) -> Break:
         "acme",
         f"ALTER POLICY tenantry_tenant ON pool.project USING ({using}) WITH CHECK ({using})",
         "ALTER POLICY tenantry_tenant ON pool.project USING (tenant_id = (SELECT tenantry.current_tenant()))"
-        " WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()))",
+        " WITH CHECK (tenant_id = (SELECT tenantry.writing_tenant()))",
     )
 
 

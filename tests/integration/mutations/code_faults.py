@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from tests.integration.mutations.database_schema import Schema
 from tests.integration.mutations.fault import Fault
 
-CURRENT_TENANT = "SELECT pg_get_functiondef('tenantry.current_tenant()'::regprocedure)"
 _PEEK = "CREATE FUNCTION {where}.peek() RETURNS SETOF text LANGUAGE sql"
 _READS = "AS 'SELECT tenant_id FROM pool.{table}'"
 
@@ -124,10 +123,7 @@ def of_functions(schema: Schema) -> Iterator[Fault]:
 
 
 def of_token_check(schema: Schema) -> Iterator[Fault]:
-    with schema.world.estate.owner(schema.home) as admin:
-        row = admin.execute(CURRENT_TENANT).fetchone()
-    assert row is not None
-    genuine = str(row[0]).replace("{", "{{").replace("}", "}}")
+    genuine = genuine_of(schema, "current_tenant")
     function = "ALTER FUNCTION tenantry.current_tenant()"
     granted = "GRANT EXECUTE ON FUNCTION tenantry.current_tenant() TO {login}, {owner}"
     restored = f"{function} SET search_path = pg_catalog, pg_temp"
@@ -191,6 +187,7 @@ def of_token_check(schema: Schema) -> Iterator[Fault]:
         yield schema.fault(
             f"token-check/{name}", f"`tenantry.current_tenant()` {weakened}", [broken], [mended], exploit=exploit
         )
+    yield from _of_writers_check(schema, genuine_of(schema, "writing_tenant"))
     for relation, what in (("pool_key", "the key of tokens"), ("pool_tenant", "the register of tenants")):
         for grantee, who in (("{login}", "the application's login"), ("PUBLIC", "PUBLIC")):
             for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE"):
@@ -209,6 +206,41 @@ def of_token_check(schema: Schema) -> Iterator[Fault]:
         ["REVOKE CREATE ON SCHEMA tenantry FROM {login}"],
         exploit=schema.tries("CREATE TABLE tenantry.mine (x int)", "creates beside the check of tokens"),
     )
+
+
+def genuine_of(schema: Schema, function: str) -> str:
+    """The statement that makes the function as it stands."""
+    with schema.world.estate.owner(schema.home) as admin:
+        row = admin.execute("SELECT pg_get_functiondef(%s::regprocedure)", (f"tenantry.{function}()",)).fetchone()
+    assert row is not None
+    return str(row[0]).replace("{", "{{").replace("}", "}}")
+
+
+def _of_writers_check(schema: Schema, genuine: str) -> Iterator[Fault]:
+    function = "ALTER FUNCTION tenantry.writing_tenant()"
+    writes = schema.writes_read_only(f"UPDATE {{schema}}.{schema.tables[0]} SET tenant_id = tenant_id")
+    trusting = (
+        "CREATE OR REPLACE FUNCTION tenantry.writing_tenant() RETURNS text LANGUAGE plpgsql STABLE SECURITY DEFINER"
+        " SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN tenantry.current_tenant(); END'"
+    )
+    for name, weakened, broken, mended in (
+        ("lets-readers-write", "lets everybody write who reads", trusting, genuine),
+        (
+            "writers-search-path-open",
+            "has no pinned search_path",
+            f"{function} RESET search_path",
+            f"{function} SET search_path = pg_catalog, pg_temp",
+        ),
+        (
+            "writers-granted-to-public",
+            "may be executed by PUBLIC",
+            "GRANT EXECUTE ON FUNCTION tenantry.writing_tenant() TO PUBLIC",
+            "REVOKE EXECUTE ON FUNCTION tenantry.writing_tenant() FROM PUBLIC",
+        ),
+    ):
+        yield schema.fault(
+            f"token-check/{name}", f"`tenantry.writing_tenant()` {weakened}", [broken], [mended], exploit=writes
+        )
 
 
 #: of each relation a column that its privilege is tried on; no row is touched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 from psycopg import sql
 
 from isolation.attempts import Answer
+from provisioner.broker import entry_token
 from tenantry.session import TenantSession
 from tests.integration.mutations.database_world import (
     ATTACKER,
@@ -17,6 +19,7 @@ from tests.integration.mutations.database_world import (
     SILO,
     World,
     between,
+    changes_rows,
     passes_on,
     rows_of_others,
     runs,
@@ -31,7 +34,7 @@ SELECT c.relname, a.attname IS NOT NULL, pg_get_userbyid(c.relowner) FROM pg_cla
 _VIEWS = "SELECT relname FROM pg_class WHERE relnamespace = %s::regnamespace AND relkind = 'v' ORDER BY 1"
 _POLICIES = """
 SELECT c.relname, p.polname FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
- WHERE c.relnamespace = %s::regnamespace ORDER BY 1, 2
+ WHERE c.relnamespace = %s::regnamespace AND p.polname = 'tenantry_tenant' ORDER BY 1, 2
 """
 Ask = Callable[[TenantSession], Answer]
 
@@ -122,6 +125,18 @@ class Schema:
     def tries(self, statement: str, does: str, **names: str) -> Ask:
         """Whether a statement is let through."""
         return runs(self.filled(statement, **names), does)
+
+    def writes_read_only(self, statement: str, **names: str) -> Ask:
+        """Whether a statement changes rows of its own tenant that entered with a token that may only read."""
+        written = changes_rows(self.filled(statement, **names))
+        key = bytes.fromhex(self.world.estate.shared.value(self.world.estate.pool_token_secret)["key"])
+
+        def ask(session: TenantSession) -> Answer:
+            token = entry_token(key, session.tenant_id, 1, int(time.time()) + 600, writes=False)
+            session.execute("SELECT set_config('app.tenant_token', %s, true)", (token,))
+            return written(session)
+
+        return ask
 
     def passes_on(self, relation: str) -> Ask:
         """Whether a session may give PUBLIC what it has on a relation."""

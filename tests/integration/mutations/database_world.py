@@ -135,6 +135,19 @@ def runs(statement: sql.Composable, does: str) -> Callable[[TenantSession], Answ
     return ask
 
 
+def changes_rows(statement: sql.Composable) -> Callable[[TenantSession], Answer]:
+    """Whether ``statement`` changes rows. What a constraint refuses has got past the policies."""
+
+    def ask(session: TenantSession) -> Answer:
+        try:
+            count = session.execute(sql.SQL("{}").format(statement)).rowcount
+        except psycopg.IntegrityError:
+            return Answer("ok", "changes rows that it may only read, but for a constraint")
+        return Answer("ok", "changes rows that it may only read") if count else Answer("no rows", "changes none")
+
+    return ask
+
+
 def passes_on(statement: sql.Composable, relation: sql.Composable) -> Callable[[TenantSession], Answer]:
     """Whether ``statement``, a GRANT to PUBLIC, has an effect: without the right to it PostgreSQL may only warn."""
     count = sql.SQL("SELECT count(*) FROM pg_class, aclexplode(relacl) a WHERE oid = {}::regclass AND a.grantee = 0")

@@ -11,7 +11,9 @@ from tests.integration.mutations.fault import Fault
 
 GENUINE = "tenant_id = (SELECT tenantry.current_tenant())"
 FORGEABLE = "tenant_id = current_setting('app.current_tenant', true)"
-RESTORED = f"USING ({GENUINE}) WITH CHECK ({GENUINE})"
+WRITING = "tenant_id = (SELECT tenantry.writing_tenant())"
+RESTORED = f"USING ({GENUINE}) WITH CHECK ({WRITING})"
+OF_DELETION = f"CREATE POLICY tenantry_delete ON {{schema}}.{{table}} AS RESTRICTIVE FOR DELETE USING ({WRITING})"
 _OF = "ON {schema}.{table}"
 
 
@@ -144,6 +146,33 @@ def of_policies(schema: Schema) -> Iterator[Fault]:
             closest="insert-for-another",
             **names,
         )
+
+
+def of_writing(schema: Schema) -> Iterator[Fault]:
+    """What lets a tenant of the pool write that may only read."""
+    for table in schema.tables:
+        update = "UPDATE {schema}.{table} SET tenant_id = tenant_id"
+        delete = "DELETE FROM {schema}.{table}"
+        alter = f"ALTER POLICY {{policy}} {_OF}"
+        for name, policy, weakened, broken, mended, statement in (
+            ("check-of-readers", "tenantry_tenant", "WITH CHECK asks who reads, not who writes",
+             f"{alter} WITH CHECK ({GENUINE})", f"{alter} WITH CHECK ({WRITING})", update),
+            ("deletion-unasked", "tenantry_delete", "the policy of deletion is gone",
+             f"DROP POLICY tenantry_delete {_OF}", OF_DELETION, delete),
+            ("deletion-of-readers", "tenantry_delete", "the policy of deletion asks who reads, not who writes",
+             f"{alter} USING ({GENUINE})", f"{alter} USING ({WRITING})", delete),
+            ("deletion-true", "tenantry_delete", "the policy of deletion lets everybody",
+             f"{alter} USING (true)", f"{alter} USING ({WRITING})", delete),
+        ):  # fmt: skip
+            yield schema.fault(
+                f"policy/{table}/{name}",
+                f"policy of `{table}`: {weakened}",
+                [broken],
+                [mended],
+                exploit=schema.writes_read_only(statement, table=table),
+                table=table,
+                policy=policy,
+            )
 
 
 def _claims(schema: Schema, table: str, tenant: str) -> Ask:

@@ -16,6 +16,7 @@ HOMES = (ATTACKER, BRIDGE, SILO)
 POOL = (
     row_security_faults.of_tables,
     row_security_faults.of_policies,
+    row_security_faults.of_writing,
     code_faults.of_views,
     code_faults.of_functions,
     code_faults.of_token_check,

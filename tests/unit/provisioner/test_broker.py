@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
@@ -65,9 +66,9 @@ def test_tokens_of_two_tenants_epochs_and_expiries_all_differ() -> None:
     assert len(tokens) == 8
 
 
-@pytest.mark.parametrize("access", ["suspended", "read_only", "", "FULL"])
+@pytest.mark.parametrize("access", ["suspended", "hibernated", "retained", "deleted", "", "FULL", "of a later release"])
 @pytest.mark.parametrize("kind", ["database", "aws"])
-def test_whatever_is_cached_access_other_than_full_is_refused(
+def test_whatever_is_cached_a_tenant_that_may_not_read_is_refused(
     broker: Broker, placements: dict[str, BrokerPlacement], access: str, kind: str, aws: FakeAws
 ) -> None:
     getattr(broker, kind)("acme")
@@ -76,6 +77,50 @@ def test_whatever_is_cached_access_other_than_full_is_refused(
     with pytest.raises(TenantSuspended):
         getattr(broker, kind)("acme")
     assert len(aws.reads) + len(aws.assumed) == calls
+
+
+@pytest.mark.parametrize("access", ["full", "grace", "throttled"])
+def test_a_tenant_that_may_write_gets_a_token_without_a_mode_and_a_session_without_a_policy(
+    broker: Broker, placements: dict[str, BrokerPlacement], access: str, aws: FakeAws
+) -> None:
+    placements["acme"] = replace(POOL, access=access)
+    issued = broker.database("acme")
+    assert issued.access == access
+    assert str(issued.token).count(".") == 2
+    broker.aws("acme")
+    assert "Policy" not in aws.assumed[0]
+
+
+def test_a_tenant_that_may_only_read_gets_a_token_and_a_session_that_say_so(
+    broker: Broker, placements: dict[str, BrokerPlacement], aws: FakeAws
+) -> None:
+    writing = broker.aws("acme")
+    placements["acme"] = replace(POOL, access="read_only")
+    issued = broker.database("acme")
+    expiry, epoch, mode, signature = str(issued.token).split(".")
+    assert (mode, issued.access) == ("read_only", "read_only")
+    assert signature == hmac.new(KEY, f"acme|{epoch}|{expiry}|read_only".encode(), hashlib.sha256).hexdigest()
+    assert broker.aws("acme") != writing, "a session that writes is not given out again"
+    (statement,) = json.loads(aws.assumed[1]["Policy"])["Statement"]
+    assert statement["Effect"] == "Allow"
+    assert sorted(statement["Action"]) == ["kms:Decrypt", "s3:GetObject", "s3:ListBucket"]
+    assert broker.aws("acme") == broker.aws("acme")
+    placements["acme"] = POOL
+    assert broker.aws("acme") == writing, "nor one that only reads once it may write again"
+
+
+@pytest.mark.parametrize(
+    ("access", "back"), [("suspended", "a payment"), ("hibernated", "minutes"), ("retained", "subscribing again")]
+)
+def test_a_refusal_says_why_since_when_and_what_brings_it_back(
+    broker: Broker, placements: dict[str, BrokerPlacement], access: str, back: str
+) -> None:
+    since = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    placements["acme"] = replace(POOL, access=access, access_reason="payment_failed", access_since=since)
+    with pytest.raises(TenantSuspended) as refused:
+        broker.database("acme")
+    assert refused.value.message == f"the access of tenant 'acme' is {access!r}, payment_failed since 2026-11-20"
+    assert back in refused.value.hint
 
 
 @pytest.mark.parametrize("tenant", ["nobody", "", "acme\x00", "ACME", "../acme", "a" * 500, "acme\n"])

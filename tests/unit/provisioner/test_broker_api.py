@@ -75,7 +75,7 @@ def code_of(answer: Any) -> str:
 def test_database_answers_the_contracts_fields(client: Client) -> None:
     answer = client.post(PATHS[0], json={"tenant_id": "acme"}, headers=AUTH)
     assert answer.status_code == 200
-    assert set(answer.json()) == {"username", "password", "token", "epoch", "expires_at"}
+    assert set(answer.json()) == {"username", "password", "token", "epoch", "expires_at", "access"}
     assert answer.headers["cache-control"] == "no-store"
     assert client.post(PATHS[0], json={"tenant_id": "globex"}, headers=AUTH).json()["token"] is None
 

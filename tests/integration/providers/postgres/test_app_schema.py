@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from providers.base.testing import Resource, RpcFailed
-from providers.postgres import app_schema, patience
+from providers.postgres import app_schema, patience, patient_locks
 from tests.integration.providers.postgres.conftest import EXAMPLE, digests
 from tests.integration.providers.postgres.engine import Bridge, Cell, Engine, bridge, build_cell
 
@@ -261,7 +261,7 @@ def test_a_migration_gives_way_to_a_long_transaction_and_comes_again(
         gave_way.set()
         real(seconds)
 
-    monkeypatch.setattr(app_schema, "pause", pause)
+    monkeypatch.setattr(patient_locks, "pause", pause)
     (files / "0002_second.sql").write_text("ALTER TABLE item ADD COLUMN size int")
     done: list[Resource] = []
     thread = threading.Thread(target=lambda: done.append(migrate(made, files, "ALTER TABLE item ADD COLUMN size int")))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from importlib import resources
 
 from isolation.catalogue.inspection import CHECKS
-from isolation.catalogue.pool import CURRENT_TENANT_SHA256
+from isolation.catalogue.pool import TOKEN_CHECK_SHA256
+from providers.postgres import pool_security
 
 
-def test_the_digest_is_that_of_the_functions_body() -> None:
-    script = resources.files("providers.postgres").joinpath("sql/pool_security.sql").read_text()
-    _, body, _ = script.split("$function$")
-    assert hashlib.sha256(body.strip(" \n\t").encode()).hexdigest() == CURRENT_TENANT_SHA256
+def test_the_digests_are_those_of_the_functions_bodies() -> None:
+    bodies = pool_security.bodies()
+    assert bodies.keys() == set(pool_security.FUNCTIONS)
+    assert {name: hashlib.sha256(body.encode()).hexdigest() for name, body in bodies.items()} == TOKEN_CHECK_SHA256
 
 
 def test_every_check_has_a_name_of_its_own() -> None:

@@ -80,16 +80,29 @@ def test_what_identifies_a_thing_replaces_it(client: ProviderClient, kind: str) 
     assert replaced == REPLACED[kind]
 
 
+#: what tells a pool that an earlier release made
+OF_THIS_RELEASE = {"PoolSecurity": {"definition": "ADD"}, "AppSchema": {"policies": "ADD"}}
+
+
+def test_a_pool_of_an_earlier_release_is_changed_in_place(client: ProviderClient) -> None:
+    for kind, changes in OF_THIS_RELEASE.items():
+        made = Resource(T + kind, "it", "id", CASES[kind], CASES[kind])
+        plan = client.plan(made, CASES[kind])
+        assert plan.changes == changes
+        assert not plan.replaces
+
+
 def test_drift_is_a_difference_whatever_the_program_says(client: ProviderClient) -> None:
     for kind, inputs in CASES.items():
         drifted = Resource(T + kind, "it", "id", {**inputs, "drift": ["something"]}, inputs)
         plan = client.plan(drifted, inputs)
-        assert plan.changes == {"drift": "DELETE"}
+        assert plan.changes == {"drift": "DELETE", **OF_THIS_RELEASE.get(kind, {})}
         assert not plan.replaces
 
 
 def test_where_the_files_lie_is_no_property_of_a_schema(client: ProviderClient) -> None:
-    old = Resource(T + "AppSchema", "it", "id", APP, APP)
+    app, _ = client.check(T + "AppSchema", "it", APP)
+    old = Resource(T + "AppSchema", "it", "id", app, app)
     read_only = client.plan(old, {**APP, "directory": "/elsewhere"})
     assert not read_only.replaces
     second = {**APP, "migrations": [MIGRATION, {**MIGRATION, "version": 2}]}
@@ -125,7 +138,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("AppSchema", {**APP, "migrations": [{**MIGRATION, "sha256": "x"}]}, "migrations[0]", "64 hex digits"),
     ("PoolTenant", {**TENANT, "tenantId": "Acme"}, "tenantId", "3 to 40"),
     ("PoolTenant", {**TENANT, "epoch": 0}, "epoch", "integer from 1"),
-    ("PoolTenant", {**TENANT, "access": "no"}, "access", "full, suspended"),
+    ("PoolTenant", {**TENANT, "access": "no"}, "access", "full, read_only, suspended"),
 ]
 
 
