@@ -15,7 +15,7 @@ from typing import Any
 from localcloud.stripe.agenda import Agenda
 from localcloud.stripe.errors import ApiError, no_such
 from localcloud.stripe.ids import new_id
-from localcloud.stripe.render import difference, render
+from localcloud.stripe.render import difference, render, view
 from localcloud.stripe.store import Object, Store
 
 API_VERSION = "2026-10-28.endive"
@@ -109,8 +109,8 @@ class Account:
         self, type: str, document: Object, previous: Object | None = None, test_clock: str | None = None
     ) -> Object:
         """Record an event about ``document`` as it is now, and queue its deliveries."""
-        clock = test_clock or document.get("test_clock")
-        data: Object = {"object": render(self, document)}
+        clock = test_clock or document.get("test_clock") or document.get("_clock")
+        data: Object = {"object": view(self, document)}
         if previous is not None:
             data["previous_attributes"] = previous
         endpoints = [endpoint for endpoint in self.store.all("webhook_endpoint") if _wants(endpoint, type)]
@@ -183,13 +183,13 @@ class Account:
         return queued
 
     @contextmanager
-    def updating(self, document: Object, type: str | None = None) -> Iterator[Object]:
+    def updating(self, document: Object, type: str | None = None, *, test_clock: str | None = None) -> Iterator[Object]:
         """Change ``document`` inside; afterwards ``<type>`` is emitted with ``previous_attributes`` if it differs."""
         before = render(self, document)
         yield self.store.edit(document)
-        previous = difference(before, render(self, document))
+        previous = difference(before, view(self, document))
         if previous:
-            self.emit(type or f"{document['object']}.updated", document, previous)
+            self.emit(type or f"{document['object']}.updated", document, previous, test_clock)
 
 
 def _wants(endpoint: Object, type: str) -> bool:

@@ -21,11 +21,14 @@ from localcloud.stripe.account import Account
 from localcloud.stripe.app import authenticate
 from localcloud.stripe.delivery import DEFAULT_FAULTS, DEFAULT_RETRY
 from localcloud.stripe.dispatch import date_header
+from localcloud.stripe.due import DEFAULT_UPCOMING_DAYS
 from localcloud.stripe.errors import ApiError, invalid, unrecognized_url
+from localcloud.stripe.payments import disputing, refunding
 from localcloud.stripe.render import render
-from localcloud.stripe.resources import checkout
+from localcloud.stripe.resources import checkout, payment_methods
 from localcloud.stripe.subscriptions import schedule
 from localcloud.stripe.subscriptions.invoices import DEFAULT_DUNNING
+from localcloud.stripe.subscriptions.taxes import DEFAULT_TAX
 
 
 @dataclass(frozen=True)
@@ -143,20 +146,45 @@ def _settings(account: Account, command: Command) -> dict[str, Any]:
     return {
         "retry": {**DEFAULT_RETRY, **account.setting("retry", {})},
         "dunning": account.setting("dunning", DEFAULT_DUNNING),
+        "tax": account.setting("tax", DEFAULT_TAX),
+        "upcoming_days": account.setting("upcoming_days", DEFAULT_UPCOMING_DAYS),
     }
 
 
 def _set_settings(account: Account, command: Command) -> dict[str, Any]:
     body = command.body
-    unknown = set(body) - {"retry", "dunning"}
+    known = _settings(account, command)
+    unknown = set(body) - set(known)
     if unknown:
-        raise invalid(f"Unknown setting {sorted(unknown)[0]}: there are retry and dunning")
+        raise invalid(f"Unknown setting {sorted(unknown)[0]}: there are {', '.join(known)}")
     with account.transaction():
         if "retry" in body:
             account.set_setting("retry", _checked(body["retry"], DEFAULT_RETRY))
         if "dunning" in body:
             account.set_setting("dunning", _dunning(body["dunning"]))
+        if "tax" in body:
+            account.set_setting("tax", _tax(body["tax"]))
+        if "upcoming_days" in body:
+            account.set_setting("upcoming_days", _days(body["upcoming_days"]))
     return _settings(account, command)
+
+
+def _days(given: Any) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given <= 45:
+        raise invalid("upcoming_days must be a number of days from 0 (no notice) to 45", param="upcoming_days")
+    return given
+
+
+def _tax(given: Any) -> dict[str, Any]:
+    """Percentages as text, so that they stay exact."""
+    percentage = given.get("percentage", DEFAULT_TAX["percentage"]) if isinstance(given, dict) else None
+    countries = given.get("countries", {}) if isinstance(given, dict) else None
+    if not isinstance(countries, dict) or not all(
+        isinstance(value, str) and re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,4})?", value)
+        for value in (percentage, *countries.values())
+    ):
+        raise invalid('tax must be {"percentage": "20", "countries": {"DE": "19"}}', param="tax")
+    return {"percentage": percentage, "countries": countries}
 
 
 def _dunning(given: Any) -> dict[str, Any]:
@@ -228,6 +256,60 @@ def _complete_checkout(account: Account, command: Command) -> dict[str, Any]:
         return render(account, checkout.complete(account, command.ids["session"], card))
 
 
+def _open_dispute(account: Account, command: Command) -> dict[str, Any]:
+    """A customer disputes a payment: ``{"charge": "ch_...", "reason": "fraudulent", "amount": 900}``."""
+    charge, reason = command.body.get("charge"), command.body.get("reason", "fraudulent")
+    amount = command.body.get("amount")
+    if not isinstance(charge, str) or not isinstance(reason, str):
+        raise invalid("charge and reason must be strings", param="charge")
+    if amount is not None and (not isinstance(amount, int) or isinstance(amount, bool)):
+        raise invalid("amount must be an integer", param="amount")
+    with account.transaction():
+        found = account.find("charge", charge, param="charge")
+        return render(account, disputing.open_dispute(account, found, reason, amount))
+
+
+def _decide_dispute(account: Account, command: Command) -> dict[str, Any]:
+    """The bank decides: ``{"status": "won"}``, or ``lost``."""
+    status = command.body.get("status")
+    if status not in ("won", "lost"):
+        raise invalid("status must be won or lost", param="status")
+    with account.transaction():
+        dispute = account.find("dispute", command.ids["dispute"])
+        disputing.close(account, dispute, status)
+        return render(account, dispute)
+
+
+def _fail_refund(account: Account, command: Command) -> dict[str, Any]:
+    """The bank sends a refund back: ``{"reason": "lost_or_stolen_card"}``."""
+    reason = command.body.get("reason", "unknown")
+    if not isinstance(reason, str):
+        raise invalid("reason must be a string", param="reason")
+    with account.transaction():
+        refund = account.find("refund", command.ids["refund"])
+        refunding.fail(account, refund, reason)
+        return render(account, refund)
+
+
+def _change_card(account: Account, command: Command) -> dict[str, Any]:
+    """What a bank does to a card: ``decline_code`` refuses its charges from now on (null: they succeed); ``exp_month``
+    and ``exp_year`` are its new end, which Stripe learns by itself (``payment_method.automatically_updated``)."""
+    body = command.body
+    unknown = set(body) - {"decline_code", "exp_month", "exp_year"}
+    if unknown:
+        raise invalid(f"Unknown key {sorted(unknown)[0]}: there are decline_code, exp_month and exp_year")
+    if not isinstance(body.get("decline_code"), str | None):
+        raise invalid("decline_code must be a string or null", param="decline_code")
+    with account.transaction():
+        method = account.find("payment_method", command.ids["method"])
+        if "decline_code" in body:
+            account.store.edit(method)["_decline_code"] = body["decline_code"]
+        dates: dict[str, Any] = {name: body[name] for name in ("exp_month", "exp_year") if name in body}
+        if dates:
+            payment_methods.update_card(account, method, dates, "payment_method.automatically_updated")
+        return render(account, method)
+
+
 #: path, method and what answers it
 TABLE: list[tuple[str, str, Control]] = [
     ("/_local/health", "GET", _health),
@@ -239,6 +321,10 @@ TABLE: list[tuple[str, str, Control]] = [
     ("/_local/settings", "POST", _set_settings),
     ("/_local/deliveries", "GET", _deliveries),
     ("/_local/checkout/{session}/complete", "POST", _complete_checkout),
+    ("/_local/disputes", "POST", _open_dispute),
+    ("/_local/disputes/{dispute}", "POST", _decide_dispute),
+    ("/_local/refunds/{refund}/fail", "POST", _fail_refund),
+    ("/_local/payment_methods/{method}", "POST", _change_card),
     ("/_local/redeliver/{event}", "POST", _redeliver),
     ("/_local/webhook_endpoints/{endpoint}/roll_secret", "POST", _roll_secret),
 ]

@@ -7,6 +7,8 @@ from localcloud.stripe.store import Object
 HOUR = 3600
 DAY = 86400
 TRIAL_NOTICE_S = 3 * DAY
+#: days before a renewal that `invoice.upcoming` announces it; 0: never
+DEFAULT_UPCOMING_DAYS = 7
 FIRST_PAYMENT_S = 23 * HOUR
 ENDED = ("canceled", "incomplete_expired")
 

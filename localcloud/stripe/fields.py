@@ -31,3 +31,9 @@ def assign(document: Object, params: dict[str, Any], *names: str) -> None:
 
 def deleted(document: Object) -> Object:
     return {"id": document["id"], "object": document["object"], "deleted": True}
+
+
+def coupon_is_valid(coupon: Object, now: int) -> bool:
+    """Whether a coupon can be redeemed at ``now`` (Unix seconds)."""
+    uses, expires = coupon["max_redemptions"], coupon["redeem_by"]
+    return (uses is None or coupon["times_redeemed"] < uses) and (expires is None or now < expires)

@@ -23,6 +23,18 @@ PREFIXES = {
     "line_item": "il_",
     "invoiceitem": "ii_",
     "event": "evt_",
+    "payment_intent": "pi_",
+    "invoice_payment": "inpay_",
+    "charge": "ch_",
+    "balance_transaction": "txn_",
+    "refund": "re_",
+    "dispute": "du_",
+    "coupon": "",
+    "promotion_code": "promo_",
+    "discount": "di_",
+    "subscription_schedule": "sub_sched_",
+    "billing_portal.configuration": "bpc_",
+    "customer_balance_transaction": "cbtxn_",
     "webhook_endpoint": "we_",
     "test_helpers.test_clock": "clock_",
     "billing.meter": "mtr_",
@@ -33,6 +45,8 @@ PREFIXES = {
     "checkout.session": "cs_test_",
     "billing_portal.session": "bps_",
 }
+
+_LENGTHS = {"cus_": 14, "prod_": 14, "si_": 14, "": 8}
 
 
 @contextmanager
@@ -48,7 +62,7 @@ def drawn_from(generator: random.Random) -> Iterator[None]:
 def new_id(kind: str) -> str:
     """A fresh id of a kind (the value of the object's ``object`` field)."""
     prefix = PREFIXES[kind]
-    return prefix + _random(14 if prefix in ("cus_", "prod_", "si_") else 24)
+    return prefix + _random(_LENGTHS.get(prefix, 24))
 
 
 def request_id() -> str:

@@ -26,7 +26,16 @@ MAX_METADATA_KEYS = 50
 
 #: What only the Python library's requests have; never sent to Stripe.
 _LIBRARY_ONLY = frozenset(
-    {"api_key", "stripe_version", "stripe_account", "stripe_context", "idempotency_key", "headers"}
+    {
+        "api_key",
+        "stripe_version",
+        "stripe_account",
+        "stripe_context",
+        "idempotency_key",
+        "headers",
+        "max_network_retries",
+        "content_type",
+    }
 )
 
 

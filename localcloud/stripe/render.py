@@ -7,10 +7,11 @@ on request (``expand[]``).
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from localcloud.stripe.errors import invalid
-from localcloud.stripe.fields import deleted
+from localcloud.stripe.fields import coupon_is_valid, deleted
 from localcloud.stripe.store import Object, copy_of
 
 if TYPE_CHECKING:
@@ -33,37 +34,91 @@ EXPANDABLE: dict[str, dict[str, str]] = {
         "test_clock": "test_helpers.test_clock",
         "pending_setup_intent": "setup_intent",
         "schedule": "subscription_schedule",
+        "discounts": "discount",
     },
     "invoice": {
         "customer": "customer",
         "default_payment_method": "payment_method",
         "test_clock": "test_helpers.test_clock",
-        "confirmation_secret": "payment_intent",
-        "payments": "list",
+        "discounts": "discount",
     },
     "invoice.parent.subscription_details": {"subscription": "subscription"},
     "invoiceitem": {"customer": "customer"},
+    "line_item": {"discounts": "discount", "subscription": "subscription"},
+    "line_item.discount_amounts": {"discount": "discount"},
+    "invoice.total_discount_amounts": {"discount": "discount"},
+    "subscription_item": {"discounts": "discount"},
+    "discount": {"customer": "customer", "promotion_code": "promotion_code"},
+    "discount.source": {"coupon": "coupon"},
+    "promotion_code": {"customer": "customer"},
+    "promotion_code.promotion": {"coupon": "coupon"},
+    "payment_intent": {"customer": "customer", "latest_charge": "charge", "payment_method": "payment_method"},
+    "charge": {"customer": "customer", "payment_intent": "payment_intent"},
+    "refund": {"charge": "charge", "payment_intent": "payment_intent"},
+    "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
+    "invoice_payment": {"invoice": "invoice"},
+    "invoice_payment.payment": {"payment_intent": "payment_intent", "charge": "charge"},
+    "subscription_schedule": {
+        "customer": "customer",
+        "subscription": "subscription",
+        "test_clock": "test_helpers.test_clock",
+    },
+    "subscription_schedule.phases.items": {"price": "price"},
+    "billing_portal.session": {"configuration": "billing_portal.configuration"},
     "checkout.session": {"customer": "customer", "subscription": "subscription", "invoice": "invoice"},
     "entitlements.active_entitlement": {"feature": "entitlements.feature"},
 }
 
 
+def _payments(account: Account, invoice: Object) -> Object:
+    return _list(account.store.where("invoice_payment", "invoice", invoice["id"]), "/v1/invoice_payments")
+
+
+def _refunds(account: Account, charge: Object) -> Object:
+    found = account.store.where("refund", "charge", charge["id"])[::-1]
+    return _list(found, f"/v1/charges/{charge['id']}/refunds")
+
+
+def _list(documents: list[Object], url: str) -> Object:
+    shown = [
+        copy_of({name: value for name, value in document.items() if not name.startswith("_")}) for document in documents
+    ]
+    return {"object": "list", "data": shown, "has_more": False, "url": url}
+
+
+#: kind -> field that is shown on request only -> its value
+INCLUDABLE: dict[str, dict[str, Callable[[Account, Object], Any]]] = {
+    "price": {"tiers": lambda account, price: copy_of(account.find("price", price["id"])["_tiers"])},
+    "plan": {"tiers": lambda account, plan: copy_of(account.find("price", plan["id"])["_tiers"])},
+    "coupon": {"applies_to": lambda account, coupon: copy_of(account.find("coupon", coupon["id"])["_applies_to"])},
+    "charge": {"refunds": _refunds},
+    "invoice": {"payments": _payments},
+}
+
+
 def render(account: Account, document: Object) -> Object:
     """The document as the API shows it, references unexpanded. The argument stays untouched."""
+    shown: Object = copy_of(view(account, document))
+    return shown
+
+
+def view(account: Account, document: Object) -> Object:
+    """What ``render`` shows, sharing parts with the stored documents: to be read or written out, not to be changed."""
     if document.get("deleted"):
         return deleted(document)
-    shown: Object = copy_of({name: value for name, value in document.items() if not name.startswith("_")})
+    shown: Object = {name: value for name, value in document.items() if name[:1] != "_"}
     match document["object"]:
         case "subscription":
-            items = shown["items"]["data"]
-            for item in items:
-                _embed_price(account, item)
+            items = [_with_price(account, item) for item in shown["items"]["data"]]
+            shown["items"] = {**shown["items"], "data": items}
             if len(items) == 1:  # fields of the time before a subscription had several items
                 shown["plan"] = items[0]["plan"]
                 if "quantity" in items[0]:
                     shown["quantity"] = items[0]["quantity"]
         case "subscription_item":
-            _embed_price(account, shown)
+            shown = _with_price(account, shown)
+        case "coupon":
+            shown["valid"] = coupon_is_valid(document, account.now())
         case "event":
             shown["pending_webhooks"] = account.pending_webhooks(document)
             shown["data"] = json.loads(document["_data"])
@@ -76,18 +131,17 @@ def event_body(account: Account, event: Object) -> bytes:
     """The JSON text that is sent to webhook endpoints: what ``render`` shows, without parsing it first."""
     shell = json.dumps(
         {
-            **{name: value for name, value in event.items() if not name.startswith("_")},
+            **{name: value for name, value in event.items() if name[:1] != "_"},
             "pending_webhooks": account.pending_webhooks(event),
         }
     )
     return f'{shell[:-1]}, "data": {event["_data"]}}}'.encode()
 
 
-def _embed_price(account: Account, item: Object) -> None:
-    price = copy_of(account.find("price", item["price"]))
-    item["price"] = price
+def _with_price(account: Account, item: Object) -> Object:
+    price = view(account, account.find("price", item["price"]))
     recurring = price["recurring"]
-    item["plan"] = {
+    plan = {
         "id": price["id"],
         "object": "plan",
         "active": price["active"],
@@ -108,6 +162,7 @@ def _embed_price(account: Account, item: Object) -> None:
         "trial_period_days": None,
         "usage_type": recurring["usage_type"],
     }
+    return {**item, "price": price, "plan": plan}
 
 
 def expand(account: Account, shown: Object, paths: list[str]) -> Object:
@@ -133,7 +188,7 @@ def _expand(account: Account, node: Any, parts: list[str], where: str) -> bool:
     if not parts:
         return True
     if isinstance(node, list):
-        results = [_expand(account, item, parts, item.get("object", where)) for item in node]
+        results = [_expand(account, item, parts, where) for item in node]
         return all(results)
     if node is None:
         return True
@@ -141,6 +196,10 @@ def _expand(account: Account, node: Any, parts: list[str], where: str) -> bool:
         return False
     where = node.get("object") or where
     name, rest = parts[0], parts[1:]
+    include = INCLUDABLE.get(where, {}).get(name)
+    if include is not None and name not in node:
+        node[name] = include(account, node)
+        return _expand(account, node[name], rest, f"{where}.{name}")
     if name not in node:
         return name in EXPANDABLE.get(where, {})
     value = node[name]
@@ -150,6 +209,12 @@ def _expand(account: Account, node: Any, parts: list[str], where: str) -> bool:
         if found is None:
             return True
         value = node[name] = render(account, found)
+    if target is not None and isinstance(value, list):
+        documents = [account.store.get(target, item) if isinstance(item, str) else None for item in value]
+        value = node[name] = [
+            item if document is None else render(account, document)
+            for item, document in zip(value, documents, strict=True)
+        ]
     if target is None and not rest:
         return isinstance(value, dict) and value.get("object") in ("list", "price", "plan")
     return _expand(account, value, rest, f"{where}.{name}")

@@ -32,15 +32,37 @@ def subscription_of(invoice: Object) -> str | None:
     return str(details["subscription"]) if details else None
 
 
-#: kind -> name -> what documents are found by with ``where``. It must never change while a document is stored.
+#: kind -> name -> what documents are found by with ``where``. Only those in ``CHANGING`` may change while it is stored.
 INDEXES: dict[str, dict[str, Callable[[Object], str | None]]] = {
     "subscription": {"customer": lambda document: document["customer"]},
     "invoice": {"customer": lambda document: document["customer"], "subscription": subscription_of},
     "entitlements.active_entitlement": {"customer": lambda document: document["_customer"]},
     "product_feature": {"product": lambda document: document["_product"]},
     "billing.meter_event": {"customer": lambda document: document["_customer"]},
+    "_meter_usage": {"customer": lambda document: document["_customer"]},
+    "charge": {
+        "customer": lambda document: document["customer"],
+        "payment_intent": lambda document: document["payment_intent"],
+    },
+    "customer": {"email": lambda document: document.get("email")},
+    "discount": {"coupon": lambda document: document["source"]["coupon"]},
+    "dispute": {"charge": lambda document: document["charge"]},
+    "invoice_payment": {
+        "invoice": lambda document: document["invoice"],
+        "payment_intent": lambda document: document["payment"]["payment_intent"],
+    },
+    "payment_intent": {"customer": lambda document: document["customer"]},
+    "payment_method": {"customer": lambda document: document["customer"]},
+    "refund": {
+        "charge": lambda document: document["charge"],
+        "payment_intent": lambda document: document["payment_intent"],
+    },
+    "subscription_schedule": {"customer": lambda document: document["customer"]},
     "_pending_line": {"subscription": lambda document: document["subscription"]},
 }
+
+
+CHANGING = frozenset({("customer", "email"), ("payment_method", "customer")})
 
 
 def copy_of(document: Any) -> Any:
@@ -59,6 +81,9 @@ class Store:
     def __init__(self, path: Path | None = None) -> None:
         self._kinds: dict[str, dict[str, Object]] = {}
         self._indexes: dict[tuple[str, str], dict[str, dict[str, Object]]] = {}
+        #: Of the indexes that change: what each document is filed under, and what may be filed wrongly by now.
+        self._filed: dict[tuple[str, str], dict[str, str]] = {index: {} for index in CHANGING}
+        self._stale: dict[tuple[str, str], set[str]] = {index: set() for index in CHANGING}
         self._positions: dict[tuple[str, str], int] = {}
         self._last_position = 0
         #: What touched documents were before the transaction, as JSON; None: they were not there.
@@ -90,7 +115,10 @@ class Store:
 
     def where(self, kind: str, index: str, value: str) -> list[Object]:
         """The objects of a kind whose index (see ``INDEXES``) has a value, oldest first."""
-        return list(self._indexes.get((kind, index), {}).get(value, {}).values())
+        if (kind, index) not in CHANGING:
+            return list(self._indexes.get((kind, index), {}).get(value, {}).values())
+        self._file_again(kind, index)
+        return sorted(self._indexes.get((kind, index), {}).get(value, {}).values(), key=self.position)
 
     def get(self, kind: str, identifier: str) -> Object | None:
         return self._kinds.get(kind, {}).get(identifier)
@@ -179,17 +207,41 @@ class Store:
             key = key_of(document)
             if key is not None:
                 self._indexes.setdefault((kind, name), {}).setdefault(key, {})[identifier] = document
+                if (kind, name) in CHANGING:
+                    self._filed[(kind, name)][identifier] = key
 
     def _delete(self, kind: str, identifier: str) -> None:
         document = self._kinds[kind].pop(identifier)
         del self._positions[(kind, identifier)]
         for name, key_of in INDEXES.get(kind, {}).items():
-            key = key_of(document)
+            changing = (kind, name) in CHANGING
+            key = self._filed[(kind, name)].pop(identifier, None) if changing else key_of(document)
             if key is not None:
-                found = self._indexes[(kind, name)]
-                found[key].pop(identifier)
-                if not found[key]:
-                    del found[key]
+                self._unfile((kind, name), key, identifier)
+
+    def _unfile(self, index: tuple[str, str], key: str, identifier: str) -> None:
+        found = self._indexes[index]
+        found[key].pop(identifier)
+        if not found[key]:
+            del found[key]
+
+    def _file_again(self, kind: str, name: str) -> None:
+        """Bring an index that changes up to date with the documents that were edited."""
+        index = (kind, name)
+        filed, stale = self._filed[index], self._stale[index]
+        for identifier in stale:
+            document = self.get(kind, identifier)
+            key = None if document is None else INDEXES[kind][name](document)
+            former = filed.get(identifier)
+            if document is None or key == former:
+                continue
+            if former is not None:
+                self._unfile(index, filed.pop(identifier), identifier)
+            if key is not None:
+                self._indexes.setdefault(index, {}).setdefault(key, {})[identifier] = document
+                filed[identifier] = key
+        # What was touched in a transaction may be changed again before it ends, or be undone.
+        stale &= {known for touched, known in self._before if touched == kind}
 
     def _sort(self, kind: str) -> None:
         """Put a kind in the order of its positions again, after documents came back."""
@@ -197,12 +249,17 @@ class Store:
         self._kinds[kind] = {}
         for name in INDEXES.get(kind, {}):
             self._indexes.pop((kind, name), None)
+            if (kind, name) in CHANGING:
+                self._filed[(kind, name)] = {}
         for identifier, document in ordered:
             self._insert(document, self._positions[(kind, identifier)])
 
     def _remember(self, kind: str, identifier: str) -> None:
         if kind in self._watched:
             self._watched[kind].add(identifier)
+        for name in INDEXES.get(kind, {}):
+            if (kind, name) in CHANGING:
+                self._stale[(kind, name)].add(identifier)
         if (kind, identifier) not in self._before:
             document = self.get(kind, identifier)
             known = None if document is None else (json.dumps(document), self._positions[(kind, identifier)])

@@ -147,4 +147,5 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
             and customer["test_clock"] == clock
         )
 
-    return page(account, "customer", params, "/v1/customers", keep)
+    documents = None if email is None else account.store.where("customer", "email", email)
+    return page(account, "customer", params, "/v1/customers", keep, documents=documents)

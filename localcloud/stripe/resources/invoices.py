@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.cards import card_of
 from localcloud.stripe.due import HOUR
 from localcloud.stripe.errors import declined, invalid
 from localcloud.stripe.fields import merge_metadata
@@ -64,8 +63,8 @@ def pay(account: Account, params: dict[str, Any], invoice: str) -> Object:
             method = invoices.payment_method_of(account, subscription)
         if method is None:
             raise invalid("There is no default_payment_method set on this Customer or Invoice.", code="invoice_payment")
-        if not lifecycle.collect(account, found, method):
-            raise declined(decline_code=card_of(method).decline_code, keeps_changes=True)
+        if (refusal := lifecycle.collect(account, found, method)) is not None:
+            raise declined(refusal.code, refusal.decline_code, keeps_changes=True)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.cards import TEST_CARDS, Card, card_of
+from localcloud.stripe.cards import TEST_CARDS, Card, Refusal, card_of
 from localcloud.stripe.errors import declined, invalid, missing_param, no_such
 from localcloud.stripe.fields import merge_metadata
 from localcloud.stripe.ids import new_id
@@ -13,7 +13,12 @@ from localcloud.stripe.lists import page
 from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
 
-_TOKENS = {"tok_visa": "pm_card_visa", "tok_chargeCustomerFail": "pm_card_chargeCustomerFail"}
+_TOKENS = {
+    "tok_visa": "pm_card_visa",
+    "tok_mastercard": "pm_card_mastercard",
+    "tok_chargeCustomerFail": "pm_card_chargeCustomerFail",
+    "tok_createDispute": "pm_card_createDispute",
+}
 
 
 def _card(account: Account, card: Card, params: dict[str, Any]) -> Object:
@@ -52,12 +57,16 @@ def _card(account: Account, card: Card, params: dict[str, Any]) -> Object:
         "metadata": merge_metadata({}, params.get("metadata")),
         "type": "card",
     }
+    _set_details(method, details)
+    return account.store.add(method)
+
+
+def _set_details(method: Object, details: dict[str, Any]) -> None:
     for name, value in details.items():
         if isinstance(value, dict):
             method["billing_details"][name].update(value)
         else:
             method["billing_details"][name] = value or None
-    return account.store.add(method)
 
 
 def attach(account: Account, identifier: str, customer: Object, *, param: str = "payment_method") -> Object:
@@ -74,7 +83,8 @@ def attach(account: Account, identifier: str, customer: Object, *, param: str = 
             code="payment_method_already_attached",
         )
     if not card.attaches:
-        raise declined(decline_code=card.decline_code)
+        refusal = card.refusal or Refusal("generic_decline")
+        raise declined(refusal.code, refusal.decline_code)
     account.store.edit(method)["customer"] = customer["id"]
     account.emit("payment_method.attached", method, test_clock=customer["test_clock"])
     return method
@@ -106,6 +116,38 @@ def retrieve(account: Account, params: dict[str, Any], method: str) -> Object:
     return account.find("payment_method", method)
 
 
+@route(
+    "POST",
+    "/v1/payment_methods/{method}",
+    "PaymentMethodUpdateParams",
+    "allow_redisplay billing_details card.exp_month card.exp_year metadata",
+)
+def update(account: Account, params: dict[str, Any], method: str) -> Object:
+    found = account.find("payment_method", method)
+    if found["customer"] is None:
+        raise invalid("You must save this PaymentMethod to a customer before you can update it.")
+    return update_card(account, found, params.get("card") or {}, "payment_method.updated", params)
+
+
+def update_card(
+    account: Account, method: Object, dates: dict[str, Any], event: str, params: dict[str, Any] | None = None
+) -> Object:
+    """Set ``exp_month`` and ``exp_year`` (and what else an update gives); announced as ``event``."""
+    month, year = dates.get("exp_month", 1), dates.get("exp_year", 2000)
+    if not isinstance(month, int) or not 1 <= month <= 12:
+        raise invalid("Your card's expiration month is invalid.", param="card[exp_month]", code="invalid_expiry_month")
+    if not isinstance(year, int) or not 2000 <= year <= 2100:
+        raise invalid("Your card's expiration year is invalid.", param="card[exp_year]", code="invalid_expiry_year")
+    given = params or {}
+    clock = None if method["customer"] is None else account.find("customer", method["customer"])["test_clock"]
+    with account.updating(method, event, test_clock=clock):
+        method["card"].update(dates)
+        method["metadata"] = merge_metadata(method["metadata"], given.get("metadata"))
+        method["allow_redisplay"] = given.get("allow_redisplay", method["allow_redisplay"])
+        _set_details(method, given.get("billing_details") or {})
+    return method
+
+
 @route("POST", "/v1/payment_methods/{method}/attach", "PaymentMethodAttachParams", "customer")
 def attach_to(account: Account, params: dict[str, Any], method: str) -> Object:
     if "customer" not in params:
@@ -125,7 +167,7 @@ def detach(account: Account, params: dict[str, Any], method: str) -> Object:
     if customer["invoice_settings"]["default_payment_method"] == method:
         with account.updating(customer):
             customer["invoice_settings"]["default_payment_method"] = None
-    for subscription in account.store.all("subscription"):
+    for subscription in account.store.where("subscription", "customer", customer["id"]):
         if subscription["default_payment_method"] == method:
             account.store.edit(subscription)["default_payment_method"] = None
     account.store.edit(found)["customer"] = None
@@ -140,11 +182,23 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
     def keep(method: Object) -> bool:
         return method["customer"] == customer and kind in (None, method["type"])
 
-    return page(account, "payment_method", params, "/v1/payment_methods", keep)
+    documents = None
+    if customer is not None:
+        account.find("customer", customer, param="customer")
+        documents = account.store.where("payment_method", "customer", customer)
+    return page(account, "payment_method", params, "/v1/payment_methods", keep, documents=documents)
 
 
 @route("GET", "/v1/customers/{customer}/payment_methods", "CustomerPaymentMethodListParams", f"{PAGING} type")
 def list_of_customer(account: Account, params: dict[str, Any], customer: str) -> Object:
     account.find("customer", customer)
     url = f"/v1/customers/{customer}/payment_methods"
-    return page(account, "payment_method", params, url, lambda method: bool(method["customer"] == customer))
+    documents = account.store.where("payment_method", "customer", customer)
+    return page(
+        account,
+        "payment_method",
+        params,
+        url,
+        lambda method: params.get("type") in (None, method["type"]),
+        documents=documents,
+    )

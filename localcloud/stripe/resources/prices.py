@@ -22,22 +22,20 @@ _LONGEST = {"day": 1095, "week": 156, "month": 36, "year": 3}
     "PriceCreateParams",
     "active billing_scheme currency lookup_key metadata nickname product product_data recurring.interval "
     "recurring.interval_count recurring.usage_type recurring.meter tax_behavior transfer_lookup_key "
-    "transform_quantity unit_amount unit_amount_decimal",
+    "tiers tiers_mode transform_quantity unit_amount unit_amount_decimal",
 )
 def create(account: Account, params: dict[str, Any]) -> Object:
-    if params.get("billing_scheme", "per_unit") != "per_unit" or "tiers" in params or "custom_unit_amount" in params:
-        raise invalid(
-            "This server sells per-unit prices only: no tiers and no custom_unit_amount",
-            param="billing_scheme" if "billing_scheme" in params else "tiers",
-        )
+    scheme = params.get("billing_scheme", "per_unit")
     product = _product(account, params)
-    amount, decimal = _amount(params)
+    tiers = _tiers(params, scheme)
+    amount, decimal = (None, None) if tiers is not None else _amount(params)
     recurring = _recurring(account, params.get("recurring"))
     price: Object = {
         "id": new_id("price"),
         "object": "price",
+        "_tiers": tiers,
         "active": params.get("active", True),
-        "billing_scheme": "per_unit",
+        "billing_scheme": scheme,
         "created": account.now(),
         "currency": _currency(params["currency"]),
         "custom_unit_amount": None,
@@ -48,7 +46,7 @@ def create(account: Account, params: dict[str, Any]) -> Object:
         "product": product,
         "recurring": recurring,
         "tax_behavior": params.get("tax_behavior", "unspecified"),
-        "tiers_mode": None,
+        "tiers_mode": params.get("tiers_mode"),
         "transform_quantity": params.get("transform_quantity"),
         "type": "recurring" if recurring else "one_time",
         "unit_amount": amount,
@@ -84,9 +82,52 @@ def _amount(params: dict[str, Any]) -> tuple[int | None, str]:
             raise invalid("This value must be greater than or equal to 0.", param="unit_amount")
         return params["unit_amount"], str(params["unit_amount"])
     if "unit_amount_decimal" in params:
-        value = Decimal(str(params["unit_amount_decimal"]))
-        return (int(value) if value == int(value) else None), str(value)
+        return _decimal(params["unit_amount_decimal"], "unit_amount_decimal")
     raise missing_param("unit_amount")
+
+
+def _decimal(given: Any, param: str) -> tuple[int | None, str]:
+    """An amount as the whole number that it may be, and as the decimal that it is in plain notation."""
+    value = Decimal(str(given))
+    if value < 0:
+        raise invalid("This value must be greater than or equal to 0.", param=param)
+    text = f"{value:f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return (int(value) if value == int(value) else None), text
+
+
+def _tiers(params: dict[str, Any], scheme: str) -> list[Object] | None:
+    """The tiers as they are kept: growing, the last one without a bound. None for a price that has none."""
+    if scheme != "tiered":
+        for name in ("tiers", "tiers_mode"):
+            if name in params:
+                raise invalid(f"`{name}` is for prices with `billing_scheme=tiered` only.", param=name)
+        return None
+    for name in ("tiers", "tiers_mode"):
+        if not params.get(name):
+            raise missing_param(name)
+    for name in ("unit_amount", "unit_amount_decimal", "transform_quantity"):
+        if name in params:
+            raise invalid(f"`{name}` can't be combined with `billing_scheme=tiered`.", param=name)
+    found: list[Object] = []
+    for index, given in enumerate(params["tiers"]):
+        where = f"tiers[{index}]"
+        last = index == len(params["tiers"]) - 1
+        if (given["up_to"] == "inf") != last:
+            raise invalid("The last tier, and no other, must have `up_to=inf`.", param=f"{where}[up_to]")
+        if not last and given["up_to"] <= (found[-1]["up_to"] if found else 0):
+            raise invalid("Tiers must be given in ascending order of `up_to`.", param=f"{where}[up_to]")
+        tier: Object = {"up_to": None if last else given["up_to"]}
+        for name in ("flat_amount", "unit_amount"):
+            if name in given and f"{name}_decimal" in given:
+                raise invalid(f"You may only specify one of these parameters: {name}, {name}_decimal.", param=where)
+            value = given.get(name, given.get(f"{name}_decimal"))
+            tier[name], tier[f"{name}_decimal"] = (None, None) if value is None else _decimal(value, f"{where}[{name}]")
+        if tier["flat_amount_decimal"] is None and tier["unit_amount_decimal"] is None:
+            raise missing_param(f"{where}[unit_amount]")
+        found.append(tier)
+    return found
 
 
 def _recurring(account: Account, given: dict[str, Any] | None) -> Object | None:

@@ -7,6 +7,7 @@ from typing import Any
 from localcloud.stripe.account import Account
 from localcloud.stripe.due import ENDED
 from localcloud.stripe.errors import invalid, missing_param, no_such
+from localcloud.stripe.fields import deleted
 from localcloud.stripe.lists import page
 from localcloud.stripe.resources import customers
 from localcloud.stripe.routing import PAGING, route
@@ -22,10 +23,10 @@ from localcloud.stripe.subscriptions.lifecycle import take_pending_lines
     "POST",
     "/v1/subscriptions",
     "SubscriptionCreateParams",
-    "billing_cycle_anchor billing_mode.type billing_mode.flexible.proration_discounts cancel_at "
+    "automatic_tax.enabled billing_cycle_anchor billing_mode.type billing_mode.flexible.proration_discounts cancel_at "
     "cancel_at_period_end collection_method currency customer days_until_due default_payment_method "
-    "description items.price items.price_data items.quantity items.metadata metadata off_session "
-    "payment_behavior payment_settings.payment_method_types payment_settings.save_default_payment_method "
+    "description discounts items.discounts items.price items.price_data items.quantity items.metadata metadata "
+    "off_session payment_behavior payment_settings.payment_method_types payment_settings.save_default_payment_method "
     "proration_behavior trial_end trial_period_days trial_settings.end_behavior.missing_payment_method",
 )
 def create(account: Account, params: dict[str, Any]) -> Object:
@@ -45,10 +46,10 @@ def retrieve(account: Account, params: dict[str, Any], subscription: str) -> Obj
     "POST",
     "/v1/subscriptions/{subscription}",
     "SubscriptionUpdateParams",
-    "billing_cycle_anchor.type cancel_at cancel_at_period_end cancellation_details collection_method "
-    "days_until_due default_payment_method description items.id items.price items.price_data "
-    "items.quantity items.metadata items.deleted metadata off_session pause_collection payment_behavior "
-    "payment_settings.payment_method_types payment_settings.save_default_payment_method "
+    "automatic_tax.enabled billing_cycle_anchor.type cancel_at cancel_at_period_end cancellation_details "
+    "collection_method days_until_due default_payment_method description discounts items.discounts items.id "
+    "items.price items.price_data items.quantity items.metadata items.deleted metadata off_session pause_collection "
+    "payment_behavior payment_settings.payment_method_types payment_settings.save_default_payment_method "
     "proration_behavior proration_date trial_end trial_settings.end_behavior.missing_payment_method",
 )
 def update(account: Account, params: dict[str, Any], subscription: str) -> Object:
@@ -160,3 +161,14 @@ def _in_range(given: Any, values: list[int]) -> bool:
         )
         for value in values
     )
+
+
+@route("DELETE", "/v1/subscriptions/{subscription}/discount", "SubscriptionDeleteDiscountParams")
+def delete_discount(account: Account, params: dict[str, Any], subscription: str) -> Object:
+    """Takes every discount away."""
+    found = account.find("subscription", subscription)
+    if not found["discounts"]:
+        raise no_such("discount", subscription)
+    last = account.find("discount", found["discounts"][-1])
+    change.update_subscription(account, found, {"discounts": ""})
+    return deleted(last)

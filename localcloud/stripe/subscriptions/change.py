@@ -9,7 +9,7 @@ from localcloud.stripe.due import ENDED
 from localcloud.stripe.errors import declined, invalid, not_implemented
 from localcloud.stripe.fields import assign, merge_metadata, none_if_empty
 from localcloud.stripe.store import Object, copy_of
-from localcloud.stripe.subscriptions import entitlements, invoices
+from localcloud.stripe.subscriptions import discounts, entitlements, invoices, taxes
 from localcloud.stripe.subscriptions.cancellation import plan_cancellation
 from localcloud.stripe.subscriptions.items import apply_changes, join_cycle, keep_for_next_invoice, prorations
 from localcloud.stripe.subscriptions.lifecycle import (
@@ -37,6 +37,8 @@ def update_subscription(account: Account, subscription: Object, params: dict[str
     invoice: Object | None = None
     with account.updating(subscription, UPDATED):
         _plain(account, subscription, params)
+        _discounts(account, subscription, params)
+        _tax(account, subscription, params)
         _pause(subscription, params)
         _trial(account, subscription, params, now)
         if "items" in params:
@@ -58,8 +60,8 @@ def _collect(account: Account, subscription: Object, invoice: Object, behavior: 
     if behavior == "default_incomplete":  # the caller's customer is to confirm the payment
         if subscription["status"] == "active":
             set_status(account, subscription, "past_due")
-    elif not collect(account, invoice) and behavior == "error_if_incomplete":
-        raise declined()
+    elif (refusal := collect(account, invoice)) is not None and behavior == "error_if_incomplete":
+        raise declined(refusal.code, refusal.decline_code)
 
 
 def _restarts(params: dict[str, Any]) -> bool:
@@ -86,6 +88,29 @@ def _plain(account: Account, subscription: Object, params: dict[str, Any]) -> No
     subscription["metadata"] = merge_metadata(subscription["metadata"], params.get("metadata"))
     for name, value in (params.get("cancellation_details") or {}).items():
         subscription["cancellation_details"][name] = none_if_empty(value)
+
+
+def _discounts(account: Account, subscription: Object, params: dict[str, Any]) -> None:
+    """``discounts`` replaces what the subscription holds; what is named again stays."""
+    if "discounts" not in params:
+        return
+    customer = account.find("customer", subscription["customer"])
+    given = none_if_empty(params["discounts"]) or []
+    kept = [entry["discount"] for entry in given if "discount" in entry]
+    for identifier in [held for held in subscription["discounts"] if held not in kept]:
+        discounts.take_away(account, subscription, identifier, subscription["test_clock"])
+    subscription["discounts"] = discounts.redeem(
+        account, given, customer, subscription["currency"], subscription=subscription["id"]
+    )
+
+
+def _tax(account: Account, subscription: Object, params: dict[str, Any]) -> None:
+    if "automatic_tax" not in params:
+        return
+    enabled = params["automatic_tax"]["enabled"]
+    if enabled:
+        taxes.check_location(account.find("customer", subscription["customer"]))
+    subscription["automatic_tax"].update(enabled=enabled, liability={"type": "self"} if enabled else None)
 
 
 def _pause(subscription: Object, params: dict[str, Any]) -> None:

@@ -7,14 +7,15 @@ from typing import Any
 from localcloud.stripe.account import Account
 from localcloud.stripe.due import HOUR, TRIAL_NOTICE_S
 from localcloud.stripe.errors import declined, invalid
-from localcloud.stripe.fields import merge_metadata
+from localcloud.stripe.fields import merge_metadata, none_if_empty
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.store import Object
-from localcloud.stripe.subscriptions import entitlements, invoices
+from localcloud.stripe.subscriptions import discounts, entitlements, invoices, taxes
 from localcloud.stripe.subscriptions.cancellation import plan_cancellation
 from localcloud.stripe.subscriptions.items import check, join_cycle, new_item
 from localcloud.stripe.subscriptions.lifecycle import UPDATED, cycle_lines, start_cycle
 from localcloud.stripe.subscriptions.periods import add_interval
+from localcloud.stripe.subscriptions.pricing import share
 from localcloud.stripe.subscriptions.trials import trial_end_of
 
 
@@ -30,6 +31,10 @@ def create_subscription(account: Account, customer: Object, params: dict[str, An
     trial_end = trial_end_of(params, now)
     subscription = _document(account, customer, params, identifier, items, currency, now)
     account.store.add(subscription)
+    _redeem(account, subscription, customer, params)
+    if (params.get("automatic_tax") or {}).get("enabled"):
+        taxes.check_location(customer)
+        subscription["automatic_tax"].update(enabled=True, liability={"type": "self"})
     anchor = params.get("billing_cycle_anchor")
     if anchor is not None:
         _check_anchor(account, items, anchor, now)
@@ -46,6 +51,23 @@ def create_subscription(account: Account, customer: Object, params: dict[str, An
     plan_cancellation(subscription, params, now)
     _first_invoice(account, subscription, params, now)
     return subscription
+
+
+def _redeem(account: Account, subscription: Object, customer: Object, params: dict[str, Any]) -> None:
+    held = {"subscription": subscription["id"], "checkout": params.get("_checkout")}
+    subscription["discounts"] = discounts.redeem(
+        account, none_if_empty(params.get("discounts")) or [], customer, subscription["currency"], **held
+    )
+    for index, (item, given) in enumerate(zip(subscription["items"]["data"], params.get("items") or [], strict=True)):
+        item["discounts"] = discounts.redeem(
+            account,
+            none_if_empty(given.get("discounts")) or [],
+            customer,
+            subscription["currency"],
+            param=f"items[{index}][discounts]",
+            item=item["id"],
+            **held,
+        )
 
 
 def _document(
@@ -161,22 +183,12 @@ def _stub_lines(account: Account, subscription: Object, behavior: str, now: int)
     """The part of a period until a billing cycle that is anchored in the future."""
     anchor = subscription["billing_cycle_anchor"]
     lines = []
-    for entry, item in zip(
-        cycle_lines(account, subscription, subscription["items"]["data"]), _licensed(account, subscription), strict=True
-    ):
-        recurring = account.find("price", item["price"])["recurring"]
+    for entry in cycle_lines(account, subscription, subscription["items"]["data"]):
+        recurring = account.find("price", entry["pricing"]["price_details"]["price"])["recurring"]
         whole = anchor - add_interval(anchor, recurring["interval"], -recurring["interval_count"])
-        amount = 0 if behavior == "none" else round(entry["amount"] * (anchor - now) / whole)
+        amount = 0 if behavior == "none" else share(entry["amount"], anchor - now, whole)
         lines.append({**entry, "amount": amount, "subtotal": amount})
     return lines
-
-
-def _licensed(account: Account, subscription: Object) -> list[Object]:
-    return [
-        item
-        for item in subscription["items"]["data"]
-        if account.find("price", item["price"])["recurring"]["usage_type"] == "licensed"
-    ]
 
 
 def _first_invoice(account: Account, subscription: Object, params: dict[str, Any], now: int) -> None:
@@ -188,11 +200,11 @@ def _first_invoice(account: Account, subscription: Object, params: dict[str, Any
         lines = _stub_lines(account, subscription, params.get("proration_behavior", "create_prorations"), now)
     else:
         lines = cycle_lines(account, subscription, items)
-    total = sum(entry["amount"] for entry in lines)
+    invoice = invoices.build(account, subscription, lines, "subscription_create", (now, now))
     automatic = subscription["collection_method"] == "charge_automatically"
     behavior = params.get("payment_behavior", "allow_incomplete")
     method = invoices.payment_method_of(account, subscription)
-    if trialing or total == 0 or not automatic:
+    if trialing or invoice["amount_due"] == 0 or not automatic:
         subscription["status"] = "trialing" if trialing else "active"
     elif method is None and behavior != "default_incomplete":
         raise invalid(
@@ -202,15 +214,15 @@ def _first_invoice(account: Account, subscription: Object, params: dict[str, Any
             code="resource_missing",
         )
     account.emit("customer.subscription.created", subscription)
-    invoice = invoices.draft(account, subscription, lines, "subscription_create", (now, now))
+    invoices.record(account, subscription, invoice)
     if not automatic:
         account.store.edit(invoice).update(automatically_finalizes_at=now + HOUR)
     else:
         invoices.finalize(account, invoice)
         if invoice["status"] == "open" and behavior != "default_incomplete":
-            paid = invoices.charge(account, invoice, method)
-            if not paid and behavior == "error_if_incomplete":
-                raise declined()
+            refusal = invoices.charge(account, invoice, method)
+            if refusal is not None and behavior == "error_if_incomplete":
+                raise declined(refusal.code, refusal.decline_code)
     if subscription["status"] == "incomplete" and invoice["status"] == "paid":
         with account.updating(subscription, UPDATED):
             subscription["status"] = "active"

@@ -3,36 +3,70 @@
 from __future__ import annotations
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.cards import card_of
+from localcloud.stripe.cards import Refusal, card_of
 from localcloud.stripe.due import DAY
 from localcloud.stripe.errors import invalid
 from localcloud.stripe.ids import new_id
+from localcloud.stripe.payments import charging, disputing
 from localcloud.stripe.store import Object
+from localcloud.stripe.subscriptions import discounts, totals
+from localcloud.stripe.subscriptions.pricing import Part, cost, parts
 
+#: nothing to charge
+NO_CARD = Refusal("generic_decline")
 DEFAULT_DUNNING = {"retry_days": [3, 5, 7], "then": "cancel"}
 
 
-def line(
-    subscription: Object, item: Object, price: Object, period: tuple[int, int], amount: int, *, proration: bool = False
+def lines_for(
+    account: Account, subscription: Object, item: Object, period: tuple[int, int], quantity: int
+) -> list[Object]:
+    """The invoice lines of one item of a subscription over ``period``: one a part of its price."""
+    price = account.find("price", item["price"])
+    return [
+        _line(account, subscription, item, price, period, part.amount, part=part) for part in parts(price, quantity)
+    ]
+
+
+def proration_line(
+    account: Account, subscription: Object, item: Object, period: tuple[int, int], amount: int, description: str
 ) -> Object:
-    """An invoice line for one item of a subscription over ``period``."""
+    """A credit or charge for the rest of a period. Discounts are in its amount already."""
+    price = account.find("price", item["price"])
+    entry = _line(account, subscription, item, price, period, amount)
+    entry.update(description=description, discountable=False)
+    details = entry["parent"]["subscription_item_details"]
+    details.update(proration=True, proration_details={"credited_items": None})
+    return entry
+
+
+def _line(
+    account: Account,
+    subscription: Object,
+    item: Object,
+    price: Object,
+    period: tuple[int, int],
+    amount: int,
+    *,
+    part: Part | None = None,
+) -> Object:
+    quantity = item.get("quantity") if part is None or price["transform_quantity"] else part.quantity
     return {
         "id": new_id("line_item"),
         "object": "line_item",
         "amount": amount,
         "currency": price["currency"],
-        "description": None,
+        "description": None if part is None else part.description,
         "discount_amounts": [],
-        "discountable": not proration,
-        "discounts": [],
+        "discountable": True,
+        "discounts": discounts.expire(account, item, subscription["test_clock"]) if part is not None else [],
         "livemode": False,
         "metadata": dict(subscription["metadata"]),
         "parent": {
             "invoice_item_details": None,
             "subscription_item_details": {
                 "invoice_item": None,
-                "proration": proration,
-                "proration_details": {"credited_items": None} if proration else None,
+                "proration": False,
+                "proration_details": None,
                 "subscription": subscription["id"],
                 "subscription_item": item["id"],
             },
@@ -43,24 +77,49 @@ def line(
         "pricing": {
             "price_details": {"price": price["id"], "product": price["product"]},
             "type": "price_details",
-            "unit_amount_decimal": price["unit_amount_decimal"],
+            "unit_amount_decimal": price["unit_amount_decimal"] if part is None else f"{part.unit_amount:f}",
         },
-        "quantity": item.get("quantity"),
-        "quantity_decimal": None if item.get("quantity") is None else str(item["quantity"]),
+        "quantity": quantity,
+        "quantity_decimal": None if quantity is None else str(quantity),
         "subscription": subscription["id"],
         "subtotal": amount,
         "taxes": [],
     }
 
 
+def paid_for(account: Account, subscription: Object, item: Object) -> int | None:
+    """What an invoice took for an item's whole present period, discounts taken off; None: no invoice says so."""
+    period = {"start": item["current_period_start"], "end": item["current_period_end"]}
+    price = account.find("price", item["price"])
+    for invoice in reversed(account.store.where("invoice", "subscription", subscription["id"])):
+        if invoice["created"] < period["start"]:
+            return None
+        found = [
+            line
+            for line in invoice["lines"]["data"]
+            if line["period"] == period
+            and line["pricing"]["price_details"]["price"] == item["price"]
+            and line["parent"]["subscription_item_details"]["subscription_item"] == item["id"]
+            and not line["parent"]["subscription_item_details"]["proration"]
+        ]
+        if found and sum(line["amount"] for line in found) == cost(price, item.get("quantity") or 0):
+            off = sum(entry["amount"] for line in found for entry in line["discount_amounts"])
+            net: int = sum(line["amount"] for line in found) - off
+            return net
+    return None
+
+
 def draft(account: Account, subscription: Object, lines: list[Object], reason: str, period: tuple[int, int]) -> Object:
-    """A draft invoice of a subscription; negative totals become zero, as credit is left to the customer's balance."""
+    """A draft invoice of a subscription, stored and announced."""
+    return record(account, subscription, build(account, subscription, lines, reason, period))
+
+
+def build(account: Account, subscription: Object, lines: list[Object], reason: str, period: tuple[int, int]) -> Object:
+    """The document of a draft with its discounts, taxes and sums (see ``totals``), for ``record`` to store."""
     customer = account.find("customer", subscription["customer"])
     identifier = new_id("invoice")
     for entry in lines:
         entry["invoice"] = identifier
-    total = sum(entry["amount"] for entry in lines)
-    due = max(0, total)
     now = account.now(subscription["test_clock"])
     invoice: Object = {
         "id": identifier,
@@ -69,11 +128,11 @@ def draft(account: Account, subscription: Object, lines: list[Object], reason: s
         "account_country": "US",
         "account_name": "Local Stripe",
         "account_tax_ids": None,
-        "amount_due": due,
+        "amount_due": 0,
         "amount_overpaid": 0,
         "amount_paid": 0,
         "amount_paid_off_stripe": 0,
-        "amount_remaining": due,
+        "amount_remaining": 0,
         "amount_shipping": 0,
         "application": None,
         "attempt_count": 0,
@@ -81,8 +140,8 @@ def draft(account: Account, subscription: Object, lines: list[Object], reason: s
         "auto_advance": True,
         "automatic_tax": {
             "disabled_reason": None,
-            "enabled": False,
-            "liability": None,
+            "enabled": subscription["automatic_tax"]["enabled"],
+            "liability": subscription["automatic_tax"]["liability"],
             "provider": None,
             "status": None,
         },
@@ -105,7 +164,7 @@ def draft(account: Account, subscription: Object, lines: list[Object], reason: s
         "default_source": None,
         "default_tax_rates": [],
         "description": None,
-        "discounts": [],
+        "discounts": discounts.expire(account, account.store.edit(subscription), subscription["test_clock"]),
         "due_date": None,
         "effective_at": None,
         "ending_balance": None,
@@ -154,21 +213,36 @@ def draft(account: Account, subscription: Object, lines: list[Object], reason: s
             "paid_at": None,
             "voided_at": None,
         },
-        "subtotal": total,
-        "subtotal_excluding_tax": total,
+        "subtotal": 0,
+        "subtotal_excluding_tax": 0,
         "test_clock": subscription["test_clock"],
         "threshold_reason": None,
-        "total": total,
+        "total": 0,
         "total_discount_amounts": [],
-        "total_excluding_tax": total,
+        "total_excluding_tax": 0,
         "total_pretax_credit_amounts": [],
         "total_taxes": [],
         "webhooks_delivered_at": now,
     }
+    totals.compute(account, invoice)
+    return invoice
+
+
+def record(account: Account, subscription: Object, invoice: Object) -> Object:
     account.store.add(invoice)
-    account.store.edit(subscription)["latest_invoice"] = identifier
+    account.store.edit(subscription)["latest_invoice"] = invoice["id"]
+    _use_up(account, subscription, invoice)
     account.emit("invoice.created", invoice)
     return invoice
+
+
+def _use_up(account: Account, subscription: Object, invoice: Object) -> None:
+    """What is given once is gone after the first invoice that it made smaller."""
+    for entry in invoice["total_discount_amounts"]:
+        if entry["amount"] and discounts.coupon_of(account, entry["discount"])["duration"] == "once":
+            for holder in (subscription, *subscription["items"]["data"]):
+                if entry["discount"] in holder["discounts"]:
+                    discounts.take_away(account, holder, entry["discount"], subscription["test_clock"])
 
 
 def finalize(account: Account, invoice: Object) -> None:
@@ -178,6 +252,10 @@ def finalize(account: Account, invoice: Object) -> None:
     now = account.now(invoice["test_clock"])
     customer = account.store.edit(account.find("customer", invoice["customer"]))
     account.store.edit(invoice)
+    totals.compute(account, invoice)  # the balance, the address or the rate may have changed since the draft
+    totals.settle_balance(account, invoice, customer)
+    if invoice["automatic_tax"]["status"] == "requires_location_inputs":
+        invoice["automatic_tax"].update(enabled=False, disabled_reason="finalization_requires_location_inputs")
     invoice["number"] = f"{customer['invoice_prefix']}-{customer['next_invoice_sequence']:04d}"
     customer["next_invoice_sequence"] += 1
     if customer["currency"] is None:
@@ -187,6 +265,8 @@ def finalize(account: Account, invoice: Object) -> None:
     invoice["effective_at"] = invoice["status_transitions"]["finalized_at"] = now
     if invoice["collection_method"] == "send_invoice" and invoice["due_date"] is None:
         invoice["due_date"] = now + (invoice["_days_until_due"] or 30) * DAY
+    if invoice["amount_due"] > 0:
+        charging.open_intent(account, invoice)
     account.emit("invoice.finalized", invoice)
     if invoice["amount_due"] == 0:
         mark_paid(account, invoice)
@@ -199,20 +279,34 @@ def payment_method_of(account: Account, subscription: Object) -> Object | None:
     return None if identifier is None else account.store.get("payment_method", identifier)
 
 
-def charge(account: Account, invoice: Object, method: Object | None) -> bool:
-    """Try to collect an open invoice; whether it succeeded. Emits its events; says nothing to the subscription."""
+def charge(account: Account, invoice: Object, method: Object | None) -> Refusal | None:
+    """Try to collect an open invoice; why that failed, None when it is paid. Says nothing to the subscription."""
+    if invoice["status"] == "paid":
+        return None
     if invoice["status"] != "open":
-        return bool(invoice["status"] == "paid")
+        return NO_CARD
     account.store.edit(invoice)
     invoice["attempted"] = True
     invoice["attempt_count"] += 1
     invoice["next_payment_attempt"] = None
-    if method is not None and method["customer"] is not None and card_of(method).charges:
+    usable = method is not None and method["customer"] is not None
+    refusal = charging.attempt(account, invoice, method) if method is not None and usable else NO_CARD
+    if refusal is None:
         mark_paid(account, invoice)
-        return True
+        if method is not None and (reason := card_of(method).dispute) is not None:
+            _dispute(account, invoice, reason)
+        return None
     _schedule_retry(account, invoice)
     account.emit("invoice.payment_failed", invoice)
-    return False
+    if refusal.code == "authentication_required":
+        account.emit("invoice.payment_action_required", invoice)
+    return refusal
+
+
+def _dispute(account: Account, invoice: Object, reason: str) -> None:
+    payment = account.store.where("invoice_payment", "invoice", invoice["id"])[-1]
+    intent = account.find("payment_intent", payment["payment"]["payment_intent"])
+    disputing.open_dispute(account, account.find("charge", intent["latest_charge"]), reason)
 
 
 def _schedule_retry(account: Account, invoice: Object) -> None:
@@ -224,6 +318,8 @@ def _schedule_retry(account: Account, invoice: Object) -> None:
 
 
 def mark_paid(account: Account, invoice: Object) -> None:
+    """The invoice is settled: by its charge, by nothing being due, or outside of Stripe."""
+    charging.cancel_intent(account, invoice)
     account.store.edit(invoice)
     invoice["status"] = "paid"
     invoice["amount_paid"] = invoice["amount_due"]
@@ -239,6 +335,9 @@ def mark_paid(account: Account, invoice: Object) -> None:
 def close(account: Account, invoice: Object, status: str) -> None:
     """Open or draft to ``void`` or ``uncollectible``."""
     account.store.edit(invoice)
+    if status == "void":
+        charging.cancel_intent(account, invoice, "void_invoice")
+        totals.return_balance(account, invoice)
     invoice["status"] = status
     invoice["next_payment_attempt"] = None
     invoice["automatically_finalizes_at"] = None

@@ -6,12 +6,12 @@ from typing import Any
 
 from localcloud.stripe.account import Account
 from localcloud.stripe.errors import invalid, missing_param
-from localcloud.stripe.fields import merge_metadata
+from localcloud.stripe.fields import merge_metadata, none_if_empty
 from localcloud.stripe.ids import new_id
 from localcloud.stripe.store import Object
-from localcloud.stripe.subscriptions import invoices
-from localcloud.stripe.subscriptions.lifecycle import cycle_amount
+from localcloud.stripe.subscriptions import discounts, invoices
 from localcloud.stripe.subscriptions.periods import period_after
+from localcloud.stripe.subscriptions.pricing import cost, rounded, share
 
 MAX_ITEMS = 20
 
@@ -112,6 +112,17 @@ def apply_changes(account: Account, subscription: Object, changes: list[dict[str
                 raise invalid("This value must be greater than or equal to 0.", param=f"{param}[quantity]")
             item["quantity"] = change["quantity"]
         item["metadata"] = merge_metadata(item["metadata"], change.get("metadata"))
+        if "discounts" in change:
+            customer = account.find("customer", subscription["customer"])
+            item["discounts"] = discounts.redeem(
+                account,
+                none_if_empty(change["discounts"]) or [],
+                customer,
+                subscription["currency"],
+                param=f"{param}[discounts]",
+                subscription=subscription["id"],
+                item=item["id"],
+            )
     check(account, items, subscription["currency"])
 
 
@@ -158,11 +169,19 @@ def _rest(account: Account, subscription: Object, item: Object, sign: int, now: 
     start, end = item["current_period_start"], item["current_period_end"]
     if price["recurring"]["usage_type"] == "metered" or end <= start:
         return []
-    whole = cycle_amount(account, item, (start, end), subscription["customer"])
-    amount = sign * round(whole * max(0, end - max(now, start)) / (end - start))
-    entry = invoices.line(subscription, item, price, (now, end), amount, proration=True)
-    entry["description"] = ("Unused time" if sign < 0 else "Remaining time") + f" on {price['id']}"
-    return [entry]
+    whole = invoices.paid_for(account, subscription, item) if sign < 0 else None
+    if whole is None:
+        whole = _discounted(account, subscription, item, price)
+    amount = share(sign * whole, max(0, end - max(now, start)), end - start)
+    text = ("Unused time" if sign < 0 else "Remaining time") + f" on {price['id']}"
+    return [invoices.proration_line(account, subscription, item, (now, end), amount, text)]
+
+
+def _discounted(account: Account, subscription: Object, item: Object, price: Object) -> int:
+    """The price of a whole period less the percentages of the discounts that hold now."""
+    held = [*item["discounts"], *subscription["discounts"]]
+    full = cost(price, item.get("quantity") or 0)
+    return rounded(full * discounts.percent_left(account, held, price["product"])) if held else full
 
 
 def keep_for_next_invoice(account: Account, subscription: Object, lines: list[Object]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
+from localcloud.stripe.cards import Refusal
 from localcloud.stripe.due import ENDED, HOUR
 from localcloud.stripe.metering import usage
 from localcloud.stripe.store import Object, subscription_of
@@ -18,32 +19,13 @@ from localcloud.stripe.subscriptions.periods import period_after
 UPDATED = "customer.subscription.updated"
 
 
-def cycle_amount(account: Account, item: Object, period: tuple[int, int], customer: str) -> int:
-    """What an item costs for a whole period, in the currency's smallest unit."""
-    price = account.find("price", item["price"])
-    if price["recurring"]["usage_type"] == "metered":
-        quantity = usage(account, price["recurring"]["meter"], customer, period)
-    else:
-        quantity = item.get("quantity") or 0
-    amount = float(price["unit_amount_decimal"]) * quantity
-    transform = price["transform_quantity"]
-    if transform:
-        whole, rest = divmod(quantity, transform["divide_by"])
-        groups = whole + (1 if rest and transform["round"] == "up" else 0)
-        amount = float(price["unit_amount_decimal"]) * groups
-    return round(amount)
-
-
 def cycle_lines(account: Account, subscription: Object, items: list[Object]) -> list[Object]:
     """Lines for the present period of licensed items; metered ones are billed when their period has ended."""
     lines = []
     for item in items:
-        price = account.find("price", item["price"])
-        period = (item["current_period_start"], item["current_period_end"])
-        if price["recurring"]["usage_type"] == "metered":
-            continue
-        amount = cycle_amount(account, item, period, subscription["customer"])
-        lines.append(invoices.line(subscription, item, price, period, amount))
+        if account.find("price", item["price"])["recurring"]["usage_type"] == "licensed":
+            period = (item["current_period_start"], item["current_period_end"])
+            lines += invoices.lines_for(account, subscription, item, period, item["quantity"])
     return lines
 
 
@@ -51,11 +33,11 @@ def metered_lines(account: Account, subscription: Object, items: list[Object]) -
     """Lines for the usage of the periods that end now."""
     lines = []
     for item in items:
-        price = account.find("price", item["price"])
-        if price["recurring"]["usage_type"] == "metered":
+        recurring = account.find("price", item["price"])["recurring"]
+        if recurring["usage_type"] == "metered":
             period = (item["current_period_start"], item["current_period_end"])
-            amount = cycle_amount(account, item, period, subscription["customer"])
-            lines.append(invoices.line(subscription, item, price, period, amount))
+            quantity = usage(account, recurring["meter"], subscription["customer"], period)
+            lines += invoices.lines_for(account, subscription, item, period, quantity)
     return lines
 
 
@@ -75,17 +57,20 @@ def set_status(account: Account, subscription: Object, status: str, **changes: A
     entitlements.refresh(account, subscription["customer"])
 
 
-def collect(account: Account, invoice: Object, method: Object | None = None) -> bool:
-    """Charge an open invoice and let its subscription follow: active when paid, past due and further when not."""
+def collect(account: Account, invoice: Object, method: Object | None = None) -> Refusal | None:
+    """Charge an open invoice and let its subscription follow: active when paid, past due and further when not.
+
+    Returns why the payment failed; None: it is paid.
+    """
     subscription = _subscription(account, invoice)
     if subscription is None:
         return invoices.charge(account, invoice, method)
-    paid = invoices.charge(account, invoice, method or invoices.payment_method_of(account, subscription))
-    if paid:
+    refusal = invoices.charge(account, invoice, method or invoices.payment_method_of(account, subscription))
+    if refusal is None:
         after_payment(account, subscription, invoice)
     elif subscription["status"] not in (*ENDED, "incomplete", "paused"):
         _after_failure(account, subscription, invoice)
-    return paid
+    return refusal
 
 
 def after_payment(account: Account, subscription: Object, invoice: Object) -> None:

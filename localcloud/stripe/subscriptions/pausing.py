@@ -78,7 +78,7 @@ def resume(account: Account, subscription: Object, params: dict[str, Any]) -> No
     if params.get("payment_behavior") == "resume_on_payment_success" and invoice["status"] == "open":
         account.store.edit(invoice)["_expires_at"] = now + FIRST_PAYMENT_S
         return
-    paid = invoice["status"] == "paid" or lifecycle.collect(account, invoice)
+    paid = invoice["status"] == "paid" or lifecycle.collect(account, invoice) is None
     if subscription["status"] == "paused":  # not if the payment has resumed it
         lifecycle.finish_resumption(account, subscription)
     if not paid:
