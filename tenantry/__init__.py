@@ -11,12 +11,15 @@ Importing it opens nothing. ``docs/sdk.md`` has the whole of it.
 
 from tenantry.aio import AsyncTenantry
 from tenantry.asgi import TenantMiddleware
+from tenantry.billing import AsyncBilling, Billing, Checkout, PlannedChange, Preview, PreviewLine, Subscription
 from tenantry.client import Tenantry
 from tenantry.config import Config
 from tenantry.context import current_tenant, tenant_context
 from tenantry.entitlement_cache import CacheStatus
 from tenantry.entitlements import Entitlements, LimitCheck, Rate, StorageUsage
 from tenantry.errors import (
+    BillingRefused,
+    BillingUnavailable,
     BrokerUnavailable,
     ConfigurationInvalid,
     ControlPlaneUnavailable,
@@ -27,6 +30,7 @@ from tenantry.errors import (
     LimitExceeded,
     NoTenant,
     NotEntitled,
+    PaymentFailed,
     PoolTimeout,
     RateLimited,
     RateStoreUnavailable,
@@ -45,11 +49,16 @@ from tenantry.rate_stores import LimitsRateStore, PostgresRateStore
 from tenantry.session import AsyncTenantSession, TenantSession
 
 __all__ = [
+    "AsyncBilling",
     "AsyncTenantFiles",
     "AsyncTenantSession",
     "AsyncTenantry",
+    "Billing",
+    "BillingRefused",
+    "BillingUnavailable",
     "BrokerUnavailable",
     "CacheStatus",
+    "Checkout",
     "Config",
     "ConfigurationInvalid",
     "ControlPlaneUnavailable",
@@ -66,9 +75,13 @@ __all__ = [
     "LocalRateLimiter",
     "NoTenant",
     "NotEntitled",
+    "PaymentFailed",
     "Placement",
+    "PlannedChange",
     "PoolTimeout",
     "PostgresRateStore",
+    "Preview",
+    "PreviewLine",
     "Rate",
     "RateLimited",
     "RateStoreUnavailable",
@@ -76,6 +89,7 @@ __all__ = [
     "SessionEnded",
     "SharedRateLimiter",
     "StorageUsage",
+    "Subscription",
     "TenantConflict",
     "TenantFiles",
     "TenantMiddleware",

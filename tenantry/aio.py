@@ -14,6 +14,7 @@ import psycopg
 from tenantry import entry
 from tenantry.aio_routing import AsyncRouter
 from tenantry.aws import AwsSessions
+from tenantry.billing import AsyncBilling
 from tenantry.broker import AsyncBrokerClient, BrokerClient, CredentialCache, DatabaseCredentials
 from tenantry.checks import EntitlementChecks
 from tenantry.config import Config
@@ -62,6 +63,11 @@ class AsyncTenantry(EntitlementChecks):
         self._router.announced.follow(self._entitlements)
         self._shared_rates = rates
         self._rates = LocalRateLimiter(max_tenants=config.max_tenants)
+
+    @functools.cached_property
+    def billing(self) -> AsyncBilling:
+        """Checkout, portal, seats, plan changes, cancellation."""
+        return AsyncBilling(self.config)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> AsyncTenantry:
@@ -167,6 +173,8 @@ class AsyncTenantry(EntitlementChecks):
         await self._pools.close()
         await self._broker.close()
         self._aws_broker.close()
+        if "billing" in vars(self):
+            await self.billing.close()
 
     async def __aenter__(self) -> AsyncTenantry:
         return self

@@ -13,6 +13,7 @@ import psycopg
 
 from tenantry import entry
 from tenantry.aws import AwsSessions
+from tenantry.billing import Billing
 from tenantry.broker import BrokerClient, CredentialCache, DatabaseCredentials
 from tenantry.checks import EntitlementChecks
 from tenantry.config import Config
@@ -51,6 +52,11 @@ class Tenantry(EntitlementChecks):
         self._begin_checks(config)
         self._router.announced.follow(self._entitlements)
         self._rates = LocalRateLimiter(max_tenants=config.max_tenants)
+
+    @functools.cached_property
+    def billing(self) -> Billing:
+        """Checkout, portal, seats, plan changes, cancellation."""
+        return Billing(self.config)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Tenantry:
@@ -135,6 +141,8 @@ class Tenantry(EntitlementChecks):
         self._router.close()
         self._pools.close()
         self._broker.close()
+        if "billing" in vars(self):
+            self.billing.close()
 
     def __enter__(self) -> Tenantry:
         return self

@@ -37,6 +37,7 @@ class Config:
     listen: bool = True  #: LISTEN on a connection of its own; needs a direct connection or session pooling
     routing_timeout: float = 3.0
     broker_timeout: float = 10.0
+    billing_timeout: float = 60.0  #: Stripe is asked behind it, several times for some requests
     connect_timeout: float = 5.0
     pool_timeout: float = 10.0
 

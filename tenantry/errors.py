@@ -11,13 +11,19 @@ TenantryError
 ├── EntitlementsNotLoaded  an asyncio application asked before they were loaded
 ├── EntryRefused           the tenant's database refused its credentials twice, the second time fresh ones
 ├── SessionEnded           a session, or a cursor of it, was used after its block
+├── BillingRefused         what was asked of the subscription can't be done; its `code` says why
+│   └── PaymentFailed      the payment method was declined; nothing was changed
 ├── InvalidFileName        a name that can't be a file of the tenant
 ├── ConfigurationInvalid   the SDK's own settings
+├── InvalidUsage           a record of usage that can't be counted: negative, no whole number, of another time
+│   └── UnknownMeter       no meter of the catalogue has the name
 └── Unavailable            may pass; try again
     ├── ControlPlaneUnavailable   routing could not be read and nothing recent enough is known
     ├── BrokerUnavailable         the credential broker did not answer
     ├── RateStoreUnavailable      the store that processes share to count calls did not answer
+    ├── BillingUnavailable        the service, or Stripe behind it, did not answer
     ├── DatabaseUnavailable       the tenant's database could not be reached
+    ├── SpoolFull                 usage can't be kept on this machine, and was not recorded
     └── PoolTimeout               no connection came free in time
 """
 
@@ -118,6 +124,22 @@ class SessionEnded(TenantryError):
     code = "session_ended"
 
 
+class BillingRefused(TenantryError):
+    """``code``: ``already_subscribed``, ``not_changeable``, ``not_found`` (the plan), ``not_subscribed``,
+    ``payment_failed``, ``return_url_refused``, ``seats_refused``, ``tenant_taken``, ``invalid_request``."""
+
+    code = "billing_refused"
+
+    def __init__(self, message: str, *, code: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        if code is not None:
+            self.code = code
+
+
+class PaymentFailed(BillingRefused):
+    code = "payment_failed"
+
+
 class InvalidFileName(TenantryError, ValueError):
     code = "invalid_file_name"
 
@@ -142,9 +164,25 @@ class RateStoreUnavailable(Unavailable):
     code = "rate_store_unavailable"
 
 
+class BillingUnavailable(Unavailable):
+    code = "billing_unavailable"
+
+
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
 
 
 class PoolTimeout(Unavailable):
     code = "pool_timeout"
+
+
+class InvalidUsage(TenantryError, ValueError):
+    code = "invalid_usage"
+
+
+class UnknownMeter(InvalidUsage):
+    code = "unknown_meter"
+
+
+class SpoolFull(Unavailable):
+    code = "spool_full"
