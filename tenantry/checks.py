@@ -111,7 +111,7 @@ class EntitlementChecks:
         return feature in known.features or (known.everything and feature not in known.excluded)
 
     def cached_entitlements(self, tenant_id: str | None = None) -> Entitlements:
-        """All that is known of what the tenant may use; AsyncTenantry raises EntitlementsNotLoaded before it is loaded."""
+        """All that is known of what the tenant may use; EntitlementsNotLoaded of AsyncTenantry until it is loaded."""
         tenant = require_tenant(tenant_id)
         known = self._get(tenant) or self._missing(tenant)
         known.used = True

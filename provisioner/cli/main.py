@@ -18,6 +18,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "tenants",
     "events",
     "approvals",
+    "entitlements",
     "platform",
     "quotas",
     "pulumi",
@@ -27,6 +28,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "catalogue",
     "prove",
     "policy",
+    "notifications",
 )
 
 for _module in COMMAND_MODULES:

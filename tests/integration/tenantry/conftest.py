@@ -10,6 +10,7 @@ import pytest
 
 from localcloud.postgres import Cluster
 from tenantry import AsyncTenantFiles, AsyncTenantry, Config, Tenantry
+from tests.integration.tenantry.registry import Registry, make_registry
 from tests.integration.tenantry.world import World, make_world
 
 
@@ -17,6 +18,19 @@ from tests.integration.tenantry.world import World, make_world
 def world(postgres_server: Cluster) -> Iterator[World]:
     with make_world(postgres_server) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def registry_database(postgres_server: Cluster) -> Iterator[Registry]:
+    with make_registry(postgres_server) as made:
+        yield made
+
+
+@pytest.fixture
+def registry(registry_database: Registry) -> Registry:
+    """A control plane without tenants."""
+    registry_database.clear()
+    return registry_database
 
 
 class SyncDriver:
