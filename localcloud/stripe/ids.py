@@ -13,6 +13,7 @@ _ALPHABET = string.ascii_letters + string.digits
 _generator: ContextVar[random.Random] = ContextVar("generator", default=random.Random())  # noqa: S311, B039 - names, no secrets
 
 PREFIXES = {
+    "account": "acct_",
     "customer": "cus_",
     "product": "prod_",
     "price": "price_",

@@ -1,6 +1,7 @@
 """Handlers of the API's operations, one module a resource. Importing this package registers all of them."""
 
 from localcloud.stripe.resources import (
+    accounts,
     balance_transactions,
     charges,
     checkout,
@@ -26,6 +27,7 @@ from localcloud.stripe.resources import (
 )
 
 __all__ = [
+    "accounts",
     "balance_transactions",
     "charges",
     "checkout",
