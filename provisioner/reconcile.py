@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from psycopg import AsyncConnection
@@ -44,6 +44,10 @@ from provisioner.registry.tenants import Entitlement, TenantRecord
 from provisioner.registry.timeline import EntryKind
 from provisioner.subscriptions import bought
 
+if TYPE_CHECKING:
+    from provisioner.offboarding.leftovers import Waiting
+    from provisioner.offboarding.steps import Offboarding
+
 log = structlog.get_logger(__name__)
 
 BUSY_S = 2.0  #: before a tenant whose stack somebody else changes is looked at again
@@ -69,7 +73,8 @@ class CustomerMissing(OperatorNeeded):
 class Reconciler:
     """``purge`` deletes a tenant's files in a bucket that stays: called before its stack goes. ``policy_version``: of
     the rules and their configuration; another one has every stack judged again. ``follow_up``: in the transaction that
-    records a tenant's success, so that what it queues is never lost. ``refused_trials``: which of a customer's
+    records a tenant's success, so that what it queues is never lost. ``offboarding``: None where nothing is exported
+    or certified, as in a test without a cloud. ``refused_trials``: which of a customer's
     subscriptions are trials that it must not have."""
 
     pool: Pool
@@ -82,6 +87,7 @@ class Reconciler:
     purge: Callable[[TenantOutputs, PlatformOutputs], Awaitable[None]]
     policy_version: str
     follow_up: Callable[[AsyncConnection, TenantOutputs], Awaitable[None]] | None = None
+    offboarding: Offboarding | None = None
     refused_trials: Callable[[str, Sequence[SubscriptionState]], Awaitable[frozenset[str]]] | None = None
 
     async def reconcile(self, tenant_id: str, reason: str) -> Outcome:
@@ -271,7 +277,7 @@ class Reconciler:
         """What needs no stack: entitlements, access that is withdrawn, and access that the stack gives already."""
         entitlement = _entitlement(decision, history)
         at_once = decision.course is not Course.DESTROY and _needs_no_stack(record, decision)
-        state = decision.state if at_once and decision.course is Course.CONVERGE and _is_settled(record) else None
+        state = decision.state if record.state in SETTLED and _stack_gives(record, decision) else None
         access_stays = not at_once or (record.access, record.access_reason) == (decision.access, decision.reason)
         if entitlement == _recorded_entitlement(record) and access_stays and state in (None, record.state):
             return
@@ -344,6 +350,18 @@ class Reconciler:
     ) -> None:
         spec = decision.spec
         assert spec is not None
+        offboarding, deletion = self.offboarding, None
+        if offboarding is not None:
+            deletion = await offboarding.begin(held, record, platform, decision.why)
+            spec = offboarding.spec(deletion, spec)
+
+            async def opened(spec: TenantSpec) -> None:
+                await self._operate(held, Operation.UP, OperationKind.EXPORT, spec, platform, "its final export")
+
+            if await offboarding.export(held, record, deletion, platform, opened):
+                # That took its time: what Stripe says now decides whether it is destroyed.
+                await self._again(record.tenant_id, 0.0)
+                return
         async with self.pool.connection() as connection:
             await held.require(connection)
             await tenants.record_spec(connection, spec, TenantState.DESTROYING)
@@ -355,14 +373,22 @@ class Reconciler:
                 await self._operate(
                     held, Operation.UP, OperationKind.UNPROTECT, spec, platform, f"{decision.why} (1 of 2)"
                 )
-            if record.outputs is not None:
+            if offboarding is not None and deletion is not None:
+                await offboarding.purge(held, record, deletion, platform)
+                await offboarding.ready_to_destroy(record, deletion, platform)
+            elif record.outputs is not None:
                 await self.purge(TenantOutputs.model_validate(record.outputs), platform)
         if deployment is not None:
             await self._operate(
                 held, Operation.DESTROY, OperationKind.DESTROY, spec, platform, f"{decision.why} (2 of 2)"
             )
+        waiting: list[Waiting] = []
+        if offboarding is not None and deletion is not None:
+            waiting = await offboarding.finish(held, record, deletion, platform)
         async with self.pool.connection() as connection:
             await held.require(connection)
+            if offboarding is not None and deletion is not None:
+                await offboarding.certify(connection, record, deletion, waiting)
             await placements.delete(connection, record.tenant_id)
             await tenants.record_destroyed(connection, record.tenant_id)
         log.info("tenant.destroyed", generation=record.generation)
@@ -423,14 +449,16 @@ def _needs_no_stack(record: TenantRecord, decision: Decision) -> bool:
     if decision.spec is None or record.outputs is None:
         return not decision.access.serves
     order = list(Access)
-    if order.index(decision.access) >= order.index(Access(record.access)):
-        return True
+    return order.index(decision.access) >= order.index(Access(record.access)) or _stack_gives(record, decision)
+
+
+def _stack_gives(record: TenantRecord, decision: Decision) -> bool:
+    """Whether the stack that stands enforces just what was decided. What a failed operation left is unknown."""
+    if decision.course is not Course.CONVERGE or decision.spec is None or record.outputs is None:
+        return False
+    if record.fingerprint is None:
+        return False
     return bool(record.outputs["access"] == decision.spec.access)
-
-
-def _is_settled(record: TenantRecord) -> bool:
-    """Whether the state is one that an access alone decides."""
-    return record.state in SETTLED and record.fingerprint is not None
 
 
 def _entitlement(decision: Decision, history: PaymentHistory) -> Entitlement:

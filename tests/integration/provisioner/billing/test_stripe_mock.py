@@ -46,7 +46,26 @@ GATEWAY: dict[str, Callable[[StripeGateway], Awaitable[Any]]] = {
     "event": lambda gateway: gateway.event("evt_123"),
     "prices": lambda gateway: gateway.prices([f"key_{number}" for number in range(23)]),
     "product": lambda gateway: gateway.product("prod_123"),
+    "now": lambda gateway: gateway.now("clock_123"),
+    "invoices_of": lambda gateway: gateway.invoices_of("cus_123", "open"),
+    "dispute": lambda gateway: gateway.dispute("du_123"),
+    "charge": lambda gateway: gateway.charge("ch_123"),
+    "invoice_of_payment": lambda gateway: gateway.invoice_of_payment("pi_123"),
+    "disputes": lambda gateway: first(gateway.disputes(since=1_800_000_000)),
+    "refunds": lambda gateway: first(gateway.refunds(since=1_800_000_000)),
     "close": lambda gateway: gateway.close(),
+}
+
+
+#: What a call's answer is made of, where its name does not say it.
+KINDS = {
+    "subscriptions": "subscription",
+    "events": "event",
+    "subscriptions_of": "subscription",
+    "invoices_of": "invoice",
+    "invoice_of_payment": "invoice",
+    "disputes": "dispute",
+    "refunds": "refund",
 }
 
 
@@ -70,7 +89,7 @@ def test_the_gateway(stripe_mock_url: str, name: str) -> None:
             await gateway.close()
 
     found = asyncio.run(call())
-    kind = {"subscriptions": "subscription", "events": "event", "subscriptions_of": "subscription"}.get(name, name)
+    kind = KINDS.get(name, name)
     if isinstance(found, list):
         assert found
         assert {item["object"] for item in found} == {kind}

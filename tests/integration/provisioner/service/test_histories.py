@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from components.spec import Access
 from provisioner.billing.fake import subscription_document
 from tests.integration.provisioner.service.harness import Service, open_service
 
@@ -95,7 +96,8 @@ async def verdicts(service: Service) -> dict[str, tuple[object, ...]]:
         stack = service.stacks.stacks.get(record.stack_name)
         placement = await service.placement(name)
         open_ = stack is not None and stack.access == "full"
-        assert (placement is not None and placement.access == "full") == open_
+        assert (placement is not None and Access(placement.access).serves) == open_
+        assert placement is None or placement.access == record.access
         assert record.failure is None
         paid = record.subscription_status in ("active", "trialing", "past_due")
         assert paid == open_

@@ -86,8 +86,8 @@ def test_cancellation_closes_access_before_the_stack_follows(play: Callable[[Sce
         now = int(time.time())
         await sell(service, status="canceled", ended_at=now, canceled_at=now)
         record = await service.tenant("acme")
-        assert (await placed(service, "acme")).access == "suspended"
-        assert record.access == "suspended"
+        assert (await placed(service, "acme")).access == "retained"
+        assert (record.access, record.access_reason) == ("retained", "canceled")
         assert record.shown_state == "retrying"
         assert record.next_attempt_at is not None
         assert await service.reconcile("acme") == "changed"
