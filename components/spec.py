@@ -127,6 +127,9 @@ class TenantSpec(Frozen):
         True, description="Pulumi protect and deletion protection; off only by an authorised offboarding"
     )
     final_snapshot: bool = Field(True, description="whether the instance leaves a final snapshot when it is destroyed")
+    exporting: bool = Field(
+        False, description="the files can be read through the tenant's own role for an export, though access is closed"
+    )
 
     @model_validator(mode="after")
     def _access_is_enforced(self) -> TenantSpec:

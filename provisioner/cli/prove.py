@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from provisioner.cli.groups import RUN, RunByDefault
 from provisioner.cli.output import JsonOption, err, out, print_columns, print_json, reports_errors, styled
 
 if TYPE_CHECKING:
@@ -19,22 +19,11 @@ if TYPE_CHECKING:
     from provisioner.proving.request import Proof, ProofRequest
 
 NOT_ISOLATED = 1  #: exit code of a proof that found something, and of a document that can't be relied on
-RUN = "run"
 _COLOUR = {"isolated": "green", "not_isolated": "red", "not_run": "yellow"}
 
 
-class _RunByDefault(TyperGroup):
-    """``tenantry prove acme`` is ``tenantry prove run acme``; a tenant named like a sub-command needs the long form."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "--install-completion"):
-            args = [RUN, *args]
-        parsed: list[str] = super().parse_args(ctx, args)
-        return parsed
-
-
 prove = typer.Typer(
-    cls=_RunByDefault,
+    cls=RunByDefault,
     no_args_is_help=True,
     help="Prove tenants isolated: attack what stands, sign what was found. `tenantry prove acme` proves one tenant.",
 )
@@ -194,8 +183,8 @@ def verify(
     """
     from isolation.evidence.verify import verify as verified
 
-    content = _read(file)
-    verification = verified(content, _given(key) if key else _registered())
+    content = read_document(file)
+    verification = verified(content, given_keys(key) if key else registered_keys())
     document = verification.document
     if json_output:
         found = None if document is None else document.result.model_dump()
@@ -219,7 +208,7 @@ def verify(
         raise typer.Exit(NOT_ISOLATED)
 
 
-def _read(file: Path) -> bytes:
+def read_document(file: Path) -> bytes:
     from isolation.evidence import canonical
     from provisioner.errors import NotFound, Reject
 
@@ -231,7 +220,7 @@ def _read(file: Path) -> bytes:
         raise NotFound(f"{file} can't be read: {error.strerror}") from None
 
 
-def _given(files: list[Path]) -> list[Any]:
+def given_keys(files: list[Path]) -> list[Any]:
     from isolation.evidence.signing import KeyInvalid, PublicKey
     from provisioner.errors import NotFound, Reject
 
@@ -246,7 +235,7 @@ def _given(files: list[Path]) -> list[Any]:
     return found
 
 
-def _registered() -> list[Any]:
+def registered_keys() -> list[Any]:
     from isolation.evidence.signing import PublicKey
     from provisioner.cli.registry_access import ask
     from provisioner.registry import proofs

@@ -19,7 +19,7 @@ from provisioner.registry.timeline import EntryKind
 
 APPROVAL_VALID = timedelta(hours=72)
 #: Updates that take access or protection away: a violation that stands already never keeps them from happening.
-TOLERANT = frozenset({OperationKind.SUSPEND, OperationKind.UNPROTECT})
+TOLERANT = frozenset({OperationKind.SUSPEND, OperationKind.UNPROTECT, OperationKind.EXPORT})
 _BLOCKING = frozenset({"policy_blocked", "quota_shortfall"})
 
 

@@ -26,6 +26,7 @@ class OperationKind(StrEnum):
     SUSPEND = "suspend"
     HIBERNATE = "hibernate"
     RESUME = "resume"  #: to more access than before
+    EXPORT = "export"  #: the instance runs and the files can be read, for an export of a tenant whose access is closed
     UNPROTECT = "unprotect"  #: first step of destruction: protection off, final snapshot on
     DESTROY = "destroy"  #: second step
     PLATFORM = "platform"

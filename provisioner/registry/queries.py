@@ -11,8 +11,8 @@ _DIRECTORY = Path(__file__).parent / "sql"
 _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
 
 
-def load(noun: str) -> dict[str, sql.SQL]:
-    """The statements of ``sql/<noun>.sql`` by name."""
-    parts = _NAME.split((_DIRECTORY / f"{noun}.sql").read_text())
+def load(noun: str, directory: Path = _DIRECTORY) -> dict[str, sql.SQL]:
+    """The statements of ``<noun>.sql`` by name."""
+    parts = _NAME.split((directory / f"{noun}.sql").read_text())
     # the files are part of the program: their text is as trusted as a literal
     return {name: sql.SQL(text.strip()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
