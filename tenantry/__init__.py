@@ -27,6 +27,7 @@ from tenantry.errors import (
     EntitlementsNotLoaded,
     EntryRefused,
     InvalidFileName,
+    InvalidUsage,
     LimitExceeded,
     NoTenant,
     NotEntitled,
@@ -35,14 +36,17 @@ from tenantry.errors import (
     RateLimited,
     RateStoreUnavailable,
     SessionEnded,
+    SpoolFull,
     TenantConflict,
     TenantryError,
     TenantSuspended,
     Unavailable,
+    UnknownMeter,
     UnknownTenant,
 )
 from tenantry.files import AsyncTenantFiles, FileInfo, TenantFiles
 from tenantry.limit_middleware import LimitMiddleware
+from tenantry.metering import Meter, MeterStatistics
 from tenantry.placement import Placement
 from tenantry.rate_limiter import LocalRateLimiter, RateVerdict, SharedRateLimiter
 from tenantry.rate_stores import LimitsRateStore, PostgresRateStore
@@ -68,11 +72,14 @@ __all__ = [
     "EntryRefused",
     "FileInfo",
     "InvalidFileName",
+    "InvalidUsage",
     "LimitCheck",
     "LimitExceeded",
     "LimitMiddleware",
     "LimitsRateStore",
     "LocalRateLimiter",
+    "Meter",
+    "MeterStatistics",
     "NoTenant",
     "NotEntitled",
     "PaymentFailed",
@@ -88,6 +95,7 @@ __all__ = [
     "RateVerdict",
     "SessionEnded",
     "SharedRateLimiter",
+    "SpoolFull",
     "StorageUsage",
     "Subscription",
     "TenantConflict",
@@ -98,6 +106,7 @@ __all__ = [
     "Tenantry",
     "TenantryError",
     "Unavailable",
+    "UnknownMeter",
     "UnknownTenant",
     "current_tenant",
     "tenant_context",

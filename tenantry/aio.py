@@ -23,6 +23,7 @@ from tenantry.entitlement_cache import Known
 from tenantry.entitlements import Entitlements, Rate
 from tenantry.errors import BrokerUnavailable, EntitlementsNotLoaded, TenantSuspended, UnknownTenant
 from tenantry.files import AsyncTenantFiles
+from tenantry.metering import Meter
 from tenantry.placement import Placement
 from tenantry.pools import Async, AsyncConnectionPools
 from tenantry.rate_limiter import LocalRateLimiter, RateVerdict, SharedRateLimiter
@@ -68,6 +69,11 @@ class AsyncTenantry(EntitlementChecks):
     def billing(self) -> AsyncBilling:
         """Checkout, portal, seats, plan changes, cancellation."""
         return AsyncBilling(self.config)
+
+    @functools.cached_property
+    def meter(self) -> Meter:
+        """Usage that is billed: ``meter.record("api_calls")``, which waits for nothing and needs no ``await``."""
+        return Meter(self.config)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> AsyncTenantry:
@@ -175,6 +181,8 @@ class AsyncTenantry(EntitlementChecks):
         self._aws_broker.close()
         if "billing" in vars(self):
             await self.billing.close()
+        if "meter" in vars(self):
+            await asyncio.to_thread(self.meter.close)
 
     async def __aenter__(self) -> AsyncTenantry:
         return self

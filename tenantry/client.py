@@ -22,6 +22,7 @@ from tenantry.entitlement_cache import Known
 from tenantry.entitlements import Entitlements
 from tenantry.errors import BrokerUnavailable, TenantSuspended, UnknownTenant
 from tenantry.files import TenantFiles
+from tenantry.metering import Meter
 from tenantry.placement import Placement
 from tenantry.pools import ConnectionPools, Sync
 from tenantry.rate_limiter import LocalRateLimiter, RateVerdict
@@ -57,6 +58,11 @@ class Tenantry(EntitlementChecks):
     def billing(self) -> Billing:
         """Checkout, portal, seats, plan changes, cancellation."""
         return Billing(self.config)
+
+    @functools.cached_property
+    def meter(self) -> Meter:
+        """Usage that is billed: ``meter.record("api_calls")``."""
+        return Meter(self.config)
 
     @classmethod
     def from_env(cls, **overrides: Any) -> Tenantry:
@@ -143,6 +149,8 @@ class Tenantry(EntitlementChecks):
         self._broker.close()
         if "billing" in vars(self):
             self.billing.close()
+        if "meter" in vars(self):
+            self.meter.close()
 
     def __enter__(self) -> Tenantry:
         return self

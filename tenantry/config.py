@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tenantry.entitlements import Entitlements, LimitCheck
 from tenantry.errors import ConfigurationInvalid
@@ -52,6 +52,11 @@ class Config:
     #: called with tenant and finding when a soft limit or rate is exceeded; None: it is logged, once a minute each
     on_soft_limit: Callable[[str, LimitCheck], None] | None = field(default=None, repr=False)
 
+    spool_dir: str | None = None  #: where usage waits for delivery; None: tenantry/usage in the user's state directory
+    spool_max_bytes: int = 256 * 1024 * 1024
+    usage_interval: float = 5.0  #: between two deliveries of usage
+    usage_when_full: Literal["raise", "drop"] = "raise"  #: what ``meter.record`` does when the spool is full
+
     idle_timeout: float = 120.0
     max_lifetime: float = 1800.0
 
@@ -71,8 +76,8 @@ class Config:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
         """Settings of ``TENANTRY_DATABASE_URL``, ``TENANTRY_API_URL``, ``TENANTRY_APPLICATION_TOKEN``,
-        ``TENANTRY_DATABASE_CA``, ``TENANTRY_ENTITLEMENTS_FILE`` and ``AWS_ENDPOINT_URL``; ``overrides`` win. Raises
-        ConfigurationInvalid naming what is missing.
+        ``TENANTRY_DATABASE_CA``, ``TENANTRY_ENTITLEMENTS_FILE``, ``TENANTRY_SPOOL_DIR`` and ``AWS_ENDPOINT_URL``;
+        ``overrides`` win. Raises ConfigurationInvalid naming what is missing.
         """
         env = os.environ if environ is None else environ
         names = {
@@ -82,6 +87,7 @@ class Config:
             "database_ca": "TENANTRY_DATABASE_CA",
             "entitlements_file": "TENANTRY_ENTITLEMENTS_FILE",
             "aws_endpoint_url": "AWS_ENDPOINT_URL",
+            "spool_dir": "TENANTRY_SPOOL_DIR",
         }
         found: dict[str, Any] = {name: env[variable] for name, variable in names.items() if env.get(variable)}
         settings = found | overrides
