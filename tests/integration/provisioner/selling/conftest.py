@@ -19,65 +19,11 @@ from provisioner.billing.storefront import Storefront
 from provisioner.registry.migrate import migrate
 from provisioner.settings import Settings
 from provisioner.web import make_web
+from tests.unit.provisioner.selling.plans import PLANS
 
 TOKEN = "app_token"
 ORIGIN = "https://app.example.com"
 PAGES = {"success_url": f"{ORIGIN}/welcome?s={{CHECKOUT_SESSION_ID}}", "cancel_url": f"{ORIGIN}/plans"}
-
-#: Every kind of plan that selling has to tell apart; small, so that a test reads with it.
-PLANS = """
-[meters.api_calls]
-title = "API calls"
-
-[plans.free_trial]
-tier = "pool"
-limits = { seats = 3 }
-[plans.free_trial.trial]
-days = 14
-[[plans.free_trial.prices]]
-lookup_key = "free_trial_monthly"
-interval = "month"
-unit_amount = 1000
-
-[plans.basic]
-tier = "pool"
-limits = { seats = 5 }
-[[plans.basic.prices]]
-lookup_key = "basic_monthly"
-interval = "month"
-unit_amount = 2000
-[[plans.basic.prices]]
-lookup_key = "basic_annual"
-interval = "year"
-unit_amount = 20000
-
-[plans.team]
-tier = "pool"
-limits = { seats = 10 }
-[[plans.team.prices]]
-lookup_key = "team_monthly"
-interval = "month"
-unit_amount = 1500
-model = "per_seat"
-[[plans.team.prices]]
-lookup_key = "team_annual"
-interval = "year"
-unit_amount = 15000
-model = "per_seat"
-
-[plans.metered]
-tier = "pool"
-[[plans.metered.prices]]
-lookup_key = "metered_monthly"
-interval = "month"
-unit_amount = 5000
-[[plans.metered.prices]]
-lookup_key = "metered_calls_monthly"
-interval = "month"
-unit_amount = 2
-model = "metered"
-meter = "api_calls"
-"""
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from localcloud.stripe.server import LocalStripe
-from tests.integration.provisioner.selling.conftest import PAGES, open_shop
+from tests.integration.provisioner.selling.conftest import open_shop
 
 
 def test_first(registry: str, stripe: LocalStripe, plans: Path) -> None:
