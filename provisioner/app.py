@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from provisioner.engine.runtime import EngineRuntime
     from provisioner.engine.state import PostgresState
     from provisioner.gate.gatekeeper import Gatekeeper
+    from provisioner.periodic import Periodic
     from provisioner.quotas.admission import Admission
     from provisioner.reconcile import Reconciler
     from provisioner.worker import WorkerProcess
@@ -145,6 +146,7 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
     from provisioner.engine.runtime import prepare
     from provisioner.finder import AwsFinder
     from provisioner.gate.stack_gate import StackGate
+    from provisioner.offboarding import configured as offboarding
     from provisioner.purge import purge
     from provisioner.reconcile import Reconciler
 
@@ -194,6 +196,7 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             purge,
             policy_version(settings),
             _prove_changed,
+            offboarding=offboarding.offboarding(settings, pool, plans, store, stripe.now),
         )
         yield Core(settings, pool, stripe, plans, store, operator, reconciler, cells, admission)
 
@@ -216,6 +219,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
     from provisioner import jobs
     from provisioner.housekeeping import Housekeeping
     from provisioner.inbox import Inbox
+    from provisioner.periodic import Rounds
     from provisioner.proving.child import ChildProver
     from provisioner.proving.nightly import Nightly
     from provisioner.registry import queue
@@ -233,8 +237,15 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
             await queue.defer_platform(connection, settings.cell, reason="a worker started")
         sweep = Sweep(core.pool, inbox, core.reconciler)
         nightly = Nightly(core.pool, settings.proof_time, settings.evidence_days)
-        keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly)
+        keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly, Rounds(_periodic(core)))
         yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s, prover)
+
+
+def _periodic(core: Core) -> tuple[Periodic, ...]:
+    from provisioner.offboarding.configured import retention
+    from provisioner.periodic import Periodic
+
+    return (Periodic("copies", 600.0, retention(core.settings, core.pool).run_due),)
 
 
 def _prepare_quotas(admission: Admission) -> None:

@@ -102,6 +102,19 @@ class Settings(BaseSettings):
     proof_time: str = Field(
         "02:30", pattern=r"^(([01]\d|2[0-3]):[0-5]\d|never)$", description="when every tenant is proved nightly, UTC"
     )
+    export_store: str | None = Field(
+        None,
+        description="where final exports and archives are kept, encrypted: s3://BUCKET/PREFIX or a directory; a laptop "
+        "(development) keeps them under its home",
+    )
+    archive_key: str | None = Field(
+        None,
+        description="symmetric KMS key, ARN or alias, that wraps the data keys of exports and archives; a laptop "
+        "(development) makes its own",
+    )
+    export_days: int = Field(
+        30, ge=0, description="days that the final export of a deleted tenant waits to be fetched; 0: none is kept"
+    )
     policy_config: Path | None = Field(
         None, description="policy configuration file: levels, parameters and exemptions of rules (docs/policies.md)"
     )

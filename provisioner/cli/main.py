@@ -27,6 +27,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "stripe",
     "catalogue",
     "prove",
+    "offboarding",
     "policy",
     "notifications",
 )
