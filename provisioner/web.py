@@ -28,8 +28,7 @@ from provisioner.inbox_writer import WRITERS, InboxWriter
 from provisioner.intake import Intake
 from provisioner.operate import Pool
 from provisioner.registry.sources import Placements
-from provisioner.selling.opening import SellerSource
-from provisioner.selling.return_urls import ReturnUrls
+from provisioner.selling import opening as selling
 from provisioner.settings import Settings
 from provisioner.storefront_api import storefront_router
 
@@ -56,9 +55,7 @@ def make_web(settings: Settings) -> FastAPI:
         url, kwargs={"application_name": "tenantry-api"}, min_size=1, max_size=API_CONNECTIONS, timeout=5, open=False
     )
     placements = Placements(url)
-    seller = SellerSource(
-        url, settings.stripe_api_key, settings.stripe_api_base, settings.catalogue, ReturnUrls(settings.return_urls)
-    )
+    seller = selling.of_settings(settings)
     intake = Intake(
         InboxWriter(lambda: intake_pool),
         settings.webhook_secrets(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -12,8 +14,10 @@ from pydantic import SecretStr
 from provisioner.billing import catalogue as catalogues
 from provisioner.billing.sales import StripeSales
 from provisioner.operate import Pool
+from provisioner.registry import storefront
 from provisioner.selling.return_urls import ReturnUrls
-from provisioner.selling.seller import Seller
+from provisioner.selling.seller import UNTOLD_AFTER, Seller
+from provisioner.settings import Settings
 
 CONNECTIONS = 8  #: as many changes at once: each holds one while Stripe is asked
 
@@ -69,3 +73,30 @@ class SellerSource:
 async def _unlocked(connection: AsyncConnection) -> None:
     """What was cancelled between a lock and its release holds nothing up."""
     await connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+@dataclass(frozen=True)
+class UntoldChanges:
+    """Periodic work: what ``Seller.run_due`` does, with a seller only while there is something to do."""
+
+    pool: Pool
+    settings: Settings
+
+    async def run_due(self, now: datetime) -> None:
+        async with self.pool.connection() as connection:
+            if not await storefront.untold_changes(connection, older=UNTOLD_AFTER):
+                return
+        async with of_settings(self.settings, connections=1) as source:
+            await source().run_due(now)
+
+
+def of_settings(settings: Settings, *, connections: int = CONNECTIONS) -> SellerSource:
+    """``ConfigurationInvalid`` for return URLs that are no origins."""
+    return SellerSource(
+        settings.database_url.get_secret_value(),
+        settings.stripe_api_key,
+        settings.stripe_api_base,
+        settings.catalogue,
+        ReturnUrls(settings.return_urls),
+        connections=connections,
+    )

@@ -237,7 +237,7 @@ class Seller:
                 await storefront.resume_cancellation(connection, found.subscription_id)
                 await tell(connection, tenant_id, "the cancellation is taken back")
             elif found.status is SubscriptionStatus.PAUSED:
-                await self._sales.resume_subscription(found.subscription_id, {"billing_cycle_anchor": "now"})
+                await self._sales.resume_subscription(found.subscription_id, {})
                 await tell(connection, tenant_id, "the paused subscription is resumed")
             return view(require(await self._changes.standing(tenant_id, customer_id), tenant_id))
 

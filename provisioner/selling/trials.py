@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
 
+from provisioner.billing.gateway import BillingGateway
 from provisioner.billing.sales import StripeSales
-from provisioner.billing.translate import TENANT_KEY, SubscriptionStatus
+from provisioner.billing.translate import TENANT_KEY, SubscriptionState, SubscriptionStatus
 from provisioner.errors import NotFound
+from provisioner.operate import Pool
 from provisioner.registry import queue, storefront, tenants, timeline
 from provisioner.registry.queue import Priority
 from provisioner.registry.timeline import EntryKind
@@ -68,6 +70,21 @@ async def refused_trials(
 
 async def _excused(connection: AsyncConnection, tenant_id: str | None, subscription_id: str) -> bool:
     return tenant_id is not None and await storefront.use_trial_exception(connection, tenant_id, subscription_id)
+
+
+@dataclass(frozen=True)
+class TrialGuard:
+    """What a reconcile asks of a customer with a subscription in trial."""
+
+    pool: Pool
+    gateway: BillingGateway
+
+    async def __call__(self, customer_id: str, running: Sequence[SubscriptionState]) -> frozenset[str]:
+        documents = await self.gateway.subscriptions_of(customer_id)
+        if not documents or not running:
+            return frozenset()
+        async with self.pool.connection() as connection:
+            return await refused_trials(connection, documents[0]["customer"], documents)
 
 
 @dataclass(frozen=True)
