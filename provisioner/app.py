@@ -149,6 +149,7 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
     from provisioner.offboarding import configured as offboarding
     from provisioner.purge import purge
     from provisioner.reconcile import Reconciler
+    from provisioner.selling.trials import TrialGuard
 
     provider = secrets_provider(settings)
     plans, standard = catalogue(settings), installation(settings)
@@ -197,6 +198,7 @@ async def open_core(settings: Settings, *, runtime: EngineRuntime | None = None)
             policy_version(settings),
             _prove_changed,
             offboarding=offboarding.offboarding(settings, pool, plans, store, stripe.now),
+            refused_trials=TrialGuard(pool, stripe),
         )
         yield Core(settings, pool, stripe, plans, store, operator, reconciler, cells, admission)
 
@@ -244,8 +246,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
 def _periodic(core: Core) -> tuple[Periodic, ...]:
     from provisioner.offboarding.configured import retention
     from provisioner.periodic import Periodic
+    from provisioner.selling.opening import UntoldChanges
 
-    return (Periodic("copies", 600.0, retention(core.settings, core.pool).run_due),)
+    return (
+        Periodic("copies", 600.0, retention(core.settings, core.pool).run_due),
+        Periodic("planned_changes", 60.0, UntoldChanges(core.pool, core.settings).run_due),
+    )
 
 
 def _prepare_quotas(admission: Admission) -> None:
