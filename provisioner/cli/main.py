@@ -25,6 +25,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "doctor",
     "local",
     "stripe",
+    "trials",
     "catalogue",
     "prove",
     "offboarding",
