@@ -86,6 +86,7 @@ class Meter:
         self._tenants: set[str] = set()
         self._meters: set[str] = set()
         self._meters_read_at = float("-inf")
+        self._doubted = False
         self._start_lock = threading.Lock()
         self._shipping = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -233,7 +234,8 @@ class Meter:
             return self._connection.execute(statement.encode(), parameters).fetchall()
 
     def _read_meters(self) -> None:
-        if time.monotonic() - self._meters_read_at >= METERS_EVERY_S:
+        if self._doubted or time.monotonic() - self._meters_read_at >= METERS_EVERY_S:
+            self._doubted = False
             self._meters = {str(row[0]) for row in self._ask(_METERS)}
             self._meters_read_at = time.monotonic()
 
@@ -265,13 +267,14 @@ class Meter:
         self._tenants.add(tenant)
 
     def _check_meter(self, meter: str) -> None:
-        """A name that the catalogue, as it was read a minute ago, does not have. Without a catalogue any name will do:
-        the control plane quarantines what it does not know."""
+        """A name that is not in the catalogue as it was last read. While none was read any name will do: the control
+        plane quarantines what it does not know."""
         if not isinstance(meter, str) or not METER_NAME.fullmatch(meter):
             raise InvalidUsage(
                 f"{str(meter)[:50]!r} can't be a meter's name", hint="use a name of [meters] in plans.toml"
             )
-        if time.monotonic() - self._meters_read_at < 2 * METERS_EVERY_S:
+        if self._meters and time.monotonic() - self._meters_read_at < 2 * METERS_EVERY_S:
+            self._doubted = True  # a meter may have come since: the next delivery reads them again
             near = difflib.get_close_matches(meter, self._meters, n=1)
             names = ", ".join(sorted(self._meters)) or "none"
             hint = f"did you mean {near[0]}?" if near else f"there are {names}"
