@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 500  #: tenants in one read
 LEAST_WAIT = 0.05  #: seconds between two reads, so that a burst of announcements becomes one
+GATHER = 1 / 15  #: of the time to live: who is due within it is read with whoever is due now
 RETRY_AFTER = 1.0  #: seconds in which a control plane that did not answer is not asked for the first load of a tenant
 LOOK_EVERY = 5.0  #: seconds at most until it is looked whose time to live has passed
 SAVE_EVERY = 5.0
@@ -325,20 +326,26 @@ class EntitlementCache:
     def _next(self) -> tuple[list[str], float]:
         """Under the lock: whom to read now, or how long nobody is due."""
         now = self._clock()
-        batch = list(itertools.islice(self._due, BATCH))
-        for tenant_id in batch:
-            del self._due[tenant_id]
         first = now + LOOK_EVERY
+        horizon = now + self._config.entitlements_ttl * GATHER
+        soon = []
         for tenant_id, known in list(self._known.items()):
             if known.used:
                 known.used, known.used_at = False, now
-            if known.due_at > now:
-                first = min(first, known.due_at)
-            elif self._failing_since is None and now - known.used_at > self._config.entitlements_idle:
+            first = min(first, known.due_at)
+            if known.due_at > horizon:
+                continue
+            if self._failing_since is None and now - known.used_at > self._config.entitlements_idle:
                 del self._known[tenant_id]  # nobody asks for it; while nobody answers, it could not be had again
-            elif len(batch) < BATCH:
-                batch.append(tenant_id)
-        return list(dict.fromkeys(batch)), max(0.0, first - now)
+            else:
+                soon.append(tenant_id)
+        if first > now and not self._due:
+            return [], first - now
+        # those that are due soon come along: one read a while for all, not one for each
+        batch = list(itertools.islice(dict.fromkeys([*self._due, *soon]), BATCH))
+        for tenant_id in batch:
+            self._due.pop(tenant_id, None)
+        return batch, 0.0
 
     def _refresh(self, batch: list[str]) -> bool:
         with self._changed:

@@ -54,10 +54,10 @@ class Window:
         seconds = rate.seconds
         number = int(now // seconds)
         if self.seconds != seconds:
-            # the plan changed: what was taken counts on, so that a change is no way to more
-            live = self.seconds and (self.number + 1) * self.seconds > now
-            self.before, self.taken = (self.taken if live else 0), 0
-            self.seconds = seconds
+            # the plan changed: what counted counts on, so that a change is no way to more
+            rest = self.number + 1 - now / self.seconds if self.seconds else 0.0
+            self.before = math.ceil(self.taken + self.before * min(1.0, rest)) if rest > 0 else 0
+            self.taken, self.seconds = 0, seconds
         elif number > self.number:
             self.before, self.taken = (self.taken if number == self.number + 1 else 0), 0
         else:

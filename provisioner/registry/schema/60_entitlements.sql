@@ -145,8 +145,9 @@ BEGIN
         clock := extract(epoch FROM clock_timestamp());  -- after the wait for the row: nobody's window is behind
         present := floor(clock / rate.length);
         IF kept.seconds <> rate.length THEN
-            -- the plan changed: what was taken of the old window counts on, so that a change is no way to more
-            kept.taken_before := CASE WHEN (kept.window_number + 1) * kept.seconds > clock THEN kept.taken ELSE 0 END;
+            -- the plan changed: what counted counts on, so that a change is no way to more
+            rest := kept.window_number + 1 - clock / kept.seconds;
+            kept.taken_before := CASE WHEN rest > 0 THEN ceil(kept.taken + kept.taken_before * least(1, rest)) ELSE 0 END;
             kept.taken := 0;
         ELSIF kept.window_number = present - 1 THEN
             kept.taken_before := kept.taken;
