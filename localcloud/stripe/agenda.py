@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from localcloud.stripe.due import Due, next_due
 from localcloud.stripe.store import Object, Store
 
-#: At one moment invoices come before subscriptions: a payment counts before the renewal that follows it.
-_ORDER = ("invoice", "subscription")
+#: At one moment invoices come first: a payment counts before the renewal that follows it. Then schedules: a new phase
+#: begins with a renewal at its own prices.
+_ORDER = ("invoice", "subscription_schedule", "subscription")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from localcloud.stripe.account import Account
 from localcloud.stripe.app import authenticate
 from localcloud.stripe.delivery import DEFAULT_FAULTS, DEFAULT_RETRY
 from localcloud.stripe.dispatch import date_header
-from localcloud.stripe.due import DEFAULT_UPCOMING_DAYS
+from localcloud.stripe.due import DAY, DEFAULT_UPCOMING_DAYS
 from localcloud.stripe.errors import ApiError, invalid, unrecognized_url
 from localcloud.stripe.payments import disputing, refunding
 from localcloud.stripe.render import render
@@ -166,6 +166,8 @@ def _set_settings(account: Account, command: Command) -> dict[str, Any]:
             account.set_setting("tax", _tax(body["tax"]))
         if "upcoming_days" in body:
             account.set_setting("upcoming_days", _days(body["upcoming_days"]))
+            for subscription in account.store.all("subscription"):
+                account.store.edit(subscription)["_upcoming_lead"] = body["upcoming_days"] * DAY
     return _settings(account, command)
 
 

@@ -9,6 +9,7 @@ DAY = 86400
 TRIAL_NOTICE_S = 3 * DAY
 #: days before a renewal that `invoice.upcoming` announces it; 0: never
 DEFAULT_UPCOMING_DAYS = 7
+SCHEDULE_NOTICE_S = 7 * DAY
 FIRST_PAYMENT_S = 23 * HOUR
 ENDED = ("canceled", "incomplete_expired")
 
@@ -18,7 +19,7 @@ Due = tuple[int, str]
 
 def next_due(document: Object) -> Due | None:
     """The earliest step that a document waits for; None when it waits for nothing."""
-    steps = _of_invoice(document) if document["object"] == "invoice" else _of_subscription(document)
+    steps = _STEPS[document["object"]](document)
     return min(steps, key=lambda step: step[0], default=None)
 
 
@@ -44,6 +45,16 @@ def _of_subscription(subscription: Object) -> list[Due]:
     collection = subscription["pause_collection"]
     if collection and collection["resumes_at"] is not None:
         steps.append((collection["resumes_at"], "resume_collection"))
+    end = min(item["current_period_end"] for item in subscription["items"]["data"])
+    lead = subscription.get("_upcoming_lead", 0)
+    if (
+        lead
+        and status in ("trialing", "active", "past_due")
+        and not subscription["cancel_at_period_end"]
+        and subscription.get("_upcoming_told") != end
+        and min(item["current_period_start"] for item in subscription["items"]["data"]) < end - lead
+    ):
+        steps.append((end - lead, "upcoming"))
     if status == "trialing":
         if not subscription.get("_trial_noticed"):
             steps.append((subscription["trial_end"] - TRIAL_NOTICE_S, "trial_notice"))
@@ -51,5 +62,20 @@ def _of_subscription(subscription: Object) -> list[Due]:
     elif status == "incomplete":
         steps.append((subscription["created"] + FIRST_PAYMENT_S, "expire_first_payment"))
     elif status in ("active", "past_due", "unpaid"):
-        steps.append((min(item["current_period_end"] for item in subscription["items"]["data"]), "renew"))
+        steps.append((end, "renew"))
     return steps
+
+
+def _of_schedule(schedule: Object) -> list[Due]:
+    if schedule["status"] == "not_started":
+        return [(schedule["phases"][0]["start_date"], "begin_schedule")]
+    if schedule["status"] != "active":
+        return []
+    last = schedule["phases"][-1]["end_date"]
+    steps: list[Due] = [(schedule["current_phase"]["end_date"], "next_phase")]
+    if schedule.get("_expiry_told") != last:
+        steps.append((last - SCHEDULE_NOTICE_S, "schedule_notice"))
+    return steps
+
+
+_STEPS = {"invoice": _of_invoice, "subscription": _of_subscription, "subscription_schedule": _of_schedule}

@@ -117,6 +117,8 @@ def view(account: Account, document: Object) -> Object:
                     shown["quantity"] = items[0]["quantity"]
         case "subscription_item":
             shown = _with_price(account, shown)
+        case "subscription_schedule":
+            shown["phases"] = [_without_own(phase) for phase in shown["phases"]]
         case "coupon":
             shown["valid"] = coupon_is_valid(document, account.now())
         case "event":
@@ -136,6 +138,10 @@ def event_body(account: Account, event: Object) -> bytes:
         }
     )
     return f'{shell[:-1]}, "data": {event["_data"]}}}'.encode()
+
+
+def _without_own(phase: Object) -> Object:
+    return {name: value for name, value in phase.items() if name[:1] != "_"}
 
 
 def _with_price(account: Account, item: Object) -> Object:

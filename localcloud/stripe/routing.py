@@ -26,6 +26,8 @@ class Route:
 
 
 _ROUTES: list[Route] = []
+#: Those without an id in their path, which come before those that would take a part of it for one.
+_LITERAL: dict[tuple[str, str], Route] = {}
 #: What every list understands; see ``lists.page``.
 PAGING = "limit starting_after ending_before"
 
@@ -43,13 +45,19 @@ def route(method: str, path: str, schema: str | None = None, supports: str = "")
     pattern = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
 
     def register(handler: Handler) -> Handler:
-        _ROUTES.append(Route(method, pattern, handler, schema, frozenset(supports.split())))
+        made = Route(method, pattern, handler, schema, frozenset(supports.split()))
+        _ROUTES.append(made)
+        if "{" not in path:
+            _LITERAL[(method, path)] = made
         return handler
 
     return register
 
 
 def find(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    literal = _LITERAL.get((method, path))
+    if literal is not None:
+        return literal, {}
     for candidate in _ROUTES:
         if candidate.method == method and (match := candidate.pattern.fullmatch(path)):
             return candidate, match.groupdict()

@@ -10,6 +10,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,20 @@ class Store:
         for kind, identifier in self._before:
             if kind in self._watched:
                 self._watched[kind].add(identifier)
+            for name in INDEXES.get(kind, {}):
+                if (kind, name) in CHANGING:
+                    self._stale[(kind, name)].add(identifier)
         self._before = {}
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """What happens inside leaves no trace; what the transaction did before stays."""
+        outer, self._before = self._before, {}
+        try:
+            yield
+        finally:
+            self.rollback()
+            self._before = outer
 
     def close(self) -> None:
         if self._database is not None:
@@ -240,7 +254,7 @@ class Store:
             if key is not None:
                 self._indexes.setdefault(index, {}).setdefault(key, {})[identifier] = document
                 filed[identifier] = key
-        # What was touched in a transaction may be changed again before it ends, or be undone.
+        # What was touched in a transaction may be changed again before it ends.
         stale &= {known for touched, known in self._before if touched == kind}
 
     def _sort(self, kind: str) -> None:

@@ -9,6 +9,7 @@ from localcloud.stripe.errors import no_such
 from localcloud.stripe.lists import page
 from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
+from localcloud.stripe.subscriptions import phases
 from localcloud.stripe.subscriptions.change import update_subscription
 
 _SUBSCRIPTION_WIDE = ("proration_behavior", "proration_date", "payment_behavior")
@@ -20,6 +21,11 @@ def _find(account: Account, identifier: str) -> tuple[Object, Object]:
             if item["id"] == identifier:
                 return subscription, item
     raise no_such("subscription_item", identifier)
+
+
+def _update(account: Account, subscription: Object, params: dict[str, Any]) -> None:
+    update_subscription(account, subscription, params)
+    phases.follow(account, subscription)
 
 
 def _split(params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -41,7 +47,7 @@ def retrieve(account: Account, params: dict[str, Any], item: str) -> Object:
 def create(account: Account, params: dict[str, Any]) -> Object:
     subscription = account.find("subscription", params.pop("subscription"), param="subscription")
     wide, own = _split(params)
-    update_subscription(account, subscription, {**wide, "items": [own]})
+    _update(account, subscription, {**wide, "items": [own]})
     created: Object = subscription["items"]["data"][-1]
     return created
 
@@ -55,7 +61,7 @@ def create(account: Account, params: dict[str, Any]) -> Object:
 def update(account: Account, params: dict[str, Any], item: str) -> Object:
     subscription, _ = _find(account, item)
     wide, own = _split(params)
-    update_subscription(account, subscription, {**wide, "items": [{**own, "id": item}]})
+    _update(account, subscription, {**wide, "items": [{**own, "id": item}]})
     return _find(account, item)[1]
 
 
@@ -68,7 +74,7 @@ def update(account: Account, params: dict[str, Any], item: str) -> Object:
 def delete(account: Account, params: dict[str, Any], item: str) -> Object:
     subscription, _ = _find(account, item)
     wide, _ = _split(params)
-    update_subscription(account, subscription, {**wide, "items": [{"id": item, "deleted": True}]})
+    _update(account, subscription, {**wide, "items": [{"id": item, "deleted": True}]})
     return {"id": item, "object": "subscription_item", "deleted": True}
 
 

@@ -12,7 +12,7 @@ from localcloud.stripe.lists import page
 from localcloud.stripe.resources import customers
 from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
-from localcloud.stripe.subscriptions import change, invoices, pausing
+from localcloud.stripe.subscriptions import change, invoices, pausing, phases
 from localcloud.stripe.subscriptions.cancellation import cancel_now
 from localcloud.stripe.subscriptions.creation import create_subscription
 from localcloud.stripe.subscriptions.items import prorations
@@ -55,6 +55,7 @@ def retrieve(account: Account, params: dict[str, Any], subscription: str) -> Obj
 def update(account: Account, params: dict[str, Any], subscription: str) -> Object:
     found = account.find("subscription", subscription)
     change.update_subscription(account, found, params)
+    phases.follow(account, found)
     return found
 
 

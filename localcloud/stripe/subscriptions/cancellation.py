@@ -61,5 +61,15 @@ def cancel_now(
         account.store.edit(invoice).update(auto_advance=False, automatically_finalizes_at=None)
     for invoice in invoices.of_subscription(account, subscription, "open"):
         account.store.edit(invoice).update(next_payment_attempt=None, auto_advance=False)
+    if subscription["schedule"] is not None:
+        _end_schedule(account, subscription, reason, now)
     account.emit("customer.subscription.deleted", subscription)
     entitlements.refresh(account, subscription["customer"])
+
+
+def _end_schedule(account: Account, subscription: Object, reason: str, now: int) -> None:
+    schedule = account.find("subscription_schedule", subscription["schedule"])
+    if schedule["status"] == "active":
+        account.store.edit(schedule).update(status="canceled", canceled_at=now, current_phase=None)
+        kind = "aborted" if reason == "payment_failed" else "canceled"
+        account.emit(f"subscription_schedule.{kind}", schedule)

@@ -25,12 +25,25 @@ from localcloud.stripe.subscriptions.trials import check_trial_end
 
 def update_subscription(account: Account, subscription: Object, params: dict[str, Any]) -> None:
     """Apply an update as one change: one ``customer.subscription.updated`` (and the invoices it brings)."""
+    invoice = apply_update(account, subscription, params)
+    if invoice is not None:
+        _collect(account, subscription, invoice, params.get("payment_behavior", "allow_incomplete"))
+
+
+def apply_update(account: Account, subscription: Object, params: dict[str, Any]) -> Object | None:
+    """The update without its payment: returns the draft that is to be paid, if there is one."""
     if subscription["status"] in ENDED:
         allowed = {"metadata", "cancellation_details"}
         if set(params) - allowed:
             raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
     if params.get("payment_behavior") == "pending_if_incomplete":
         raise not_implemented("payment_behavior")
+    if subscription["schedule"] is not None and {"cancel_at", "cancel_at_period_end"} & set(params):
+        raise invalid(
+            f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead.",
+            param="cancel_at_period_end" if "cancel_at_period_end" in params else "cancel_at",
+        )
     now = account.now(subscription["test_clock"])
     before = copy_of(subscription["items"]["data"])
     was_trialing = subscription["status"] == "trialing"
@@ -49,8 +62,7 @@ def update_subscription(account: Account, subscription: Object, params: dict[str
         plan_cancellation(subscription, params, now)
         invoice = _bill(account, subscription, before, params, now, was_trialing)
     entitlements.refresh(account, subscription["customer"])
-    if invoice is not None:
-        _collect(account, subscription, invoice, params.get("payment_behavior", "allow_incomplete"))
+    return invoice
 
 
 def _collect(account: Account, subscription: Object, invoice: Object, behavior: str) -> None:
@@ -125,6 +137,8 @@ def _pause(subscription: Object, params: dict[str, Any]) -> None:
 def _trial(account: Account, subscription: Object, params: dict[str, Any], now: int) -> None:
     if "trial_end" not in params:
         return
+    if subscription["status"] == "paused":
+        raise invalid("A paused subscription is resumed, not put on trial.", param="trial_end")
     end = params["trial_end"]
     if end == "now":
         if subscription["status"] == "trialing":

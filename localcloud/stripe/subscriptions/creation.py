@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.due import HOUR, TRIAL_NOTICE_S
+from localcloud.stripe.due import DAY, DEFAULT_UPCOMING_DAYS, HOUR, TRIAL_NOTICE_S
 from localcloud.stripe.errors import declined, invalid
 from localcloud.stripe.fields import merge_metadata, none_if_empty
 from localcloud.stripe.ids import new_id
@@ -99,6 +99,7 @@ def _document(
     return {
         "id": identifier,
         "object": "subscription",
+        "_upcoming_lead": account.setting("upcoming_days", DEFAULT_UPCOMING_DAYS) * DAY,
         "application": None,
         "application_fee_percent": None,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},

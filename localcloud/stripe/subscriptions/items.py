@@ -167,12 +167,12 @@ def prorations(account: Account, subscription: Object, before: list[Object], now
 def _rest(account: Account, subscription: Object, item: Object, sign: int, now: int) -> list[Object]:
     price = account.find("price", item["price"])
     start, end = item["current_period_start"], item["current_period_end"]
-    if price["recurring"]["usage_type"] == "metered" or end <= start:
+    if price["recurring"]["usage_type"] == "metered" or end <= max(now, start):
         return []
     whole = invoices.paid_for(account, subscription, item) if sign < 0 else None
     if whole is None:
         whole = _discounted(account, subscription, item, price)
-    amount = share(sign * whole, max(0, end - max(now, start)), end - start)
+    amount = share(sign * whole, end - max(now, start), end - start)
     text = ("Unused time" if sign < 0 else "Remaining time") + f" on {price['id']}"
     return [invoices.proration_line(account, subscription, item, (now, end), amount, text)]
 

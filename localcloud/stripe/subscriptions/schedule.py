@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from localcloud.stripe.account import Account
 from localcloud.stripe.store import Object
-from localcloud.stripe.subscriptions import lifecycle
+from localcloud.stripe.subscriptions import lifecycle, phases, previews
 from localcloud.stripe.subscriptions.cancellation import cancel_now
 
 MAX_STEPS = 100_000
@@ -20,6 +20,14 @@ def _trial_notice(account: Account, subscription: Object) -> None:
 def _resume_collection(account: Account, subscription: Object) -> None:
     with account.updating(subscription, lifecycle.UPDATED):
         subscription["pause_collection"] = None
+
+
+def _upcoming(account: Account, subscription: Object) -> None:
+    end = min(item["current_period_end"] for item in subscription["items"]["data"])
+    invoice = previews.upcoming(account, subscription)
+    account.store.edit(subscription)["_upcoming_told"] = end
+    if invoice is not None:
+        account.emit("invoice.upcoming", invoice, test_clock=subscription["test_clock"])
 
 
 def _retry(account: Account, invoice: Object) -> None:
@@ -37,6 +45,10 @@ STEPS: dict[str, Callable[[Account, Object], None]] = {
     "resume_collection": _resume_collection,
     "retry": _retry,
     "trial_notice": _trial_notice,
+    "upcoming": _upcoming,
+    "begin_schedule": phases.begin,
+    "next_phase": phases.advance,
+    "schedule_notice": phases.give_notice,
 }
 
 

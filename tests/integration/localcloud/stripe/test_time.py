@@ -234,7 +234,7 @@ def test_the_accounts_own_time_can_be_moved(own_shop: Shop) -> None:
     answer = own_shop.control("POST", "/_local/clock/advance", {"seconds": 32 * DAY})
     assert answer["offset"] == 32 * DAY
     assert 0 <= answer["now"] - before["now"] - 32 * DAY <= 60
-    assert answer["steps"] == 2, "the renewal, and its payment an hour later"
+    assert answer["steps"] == 3, "notice of the renewal, the renewal, and its payment an hour later"
     assert [invoice.status for invoice in renewals(own_shop, subscription.id)] == ["paid"]
     assert own_shop.v1.customers.create({}).created >= answer["now"]
 

@@ -49,8 +49,8 @@ def test_steps_happen_as_of_their_own_moment_and_are_handed_over_one_by_one() ->
     subscribe(stripe)
     seen.clear()
     wall.now += 40 * DAY
-    assert stripe.next_due() == START + 28 * DAY
-    assert stripe.catch_up() == 2, "the renewal, and its payment an hour later"
+    assert stripe.next_due() == START + 21 * DAY
+    assert stripe.catch_up() == 3, "notice of the renewal, the renewal, and its payment an hour later"
     paid = [entry for entry in seen if entry[0] == "invoice.paid"]
     assert paid == [("invoice.paid", 28 * DAY + 3600, 28 * DAY + 3600)]
     assert stripe.account.now() == START + 40 * DAY

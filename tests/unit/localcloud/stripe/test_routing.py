@@ -26,9 +26,10 @@ def test_no_two_routes_answer_the_same_request() -> None:
         (route.method, re.sub(r"\(\?P<\w+>\[\^/\]\+\)", "x", route.pattern.pattern)) for route in routing.routes()
     ]
     assert len(samples) == len(set(samples))
-    for method, path in samples:
-        matching = [route for route in routing.routes() if route.method == method and route.pattern.fullmatch(path)]
-        assert len(matching) == 1, path
+    for route, (method, path) in zip(routing.routes(), samples, strict=True):
+        found = routing.find(method, path)
+        assert found is not None
+        assert found[0] is route, path
 
 
 def test_ids_come_out_of_the_path() -> None:
