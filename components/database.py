@@ -35,6 +35,27 @@ PARAMETERS: dict[str, tuple[str, str]] = {
 """Value and apply method of each parameter that differs from RDS's default or must not drift from it."""
 
 
+#: what a change of modifies the instance
+_MODIFIABLE = (
+    "allocated_storage",
+    "auto_minor_version_upgrade",
+    "backup_retention_period",
+    "copy_tags_to_snapshot",
+    "db_subnet_group_name",
+    "deletion_protection",
+    "enabled_cloudwatch_logs_exports",
+    "engine_version",
+    "instance_class",
+    "master_user_secret_kms_key_id",
+    "multi_az",
+    "parameter_group_name",
+    "performance_insights_enabled",
+    "publicly_accessible",
+    "storage_type",
+    "vpc_security_group_ids",
+)
+
+
 @dataclass(frozen=True)
 class DatabaseGroupsArgs:
     names: Names
@@ -89,6 +110,7 @@ class DatabaseInstanceArgs:
     protect: bool = True  #: Pulumi's and RDS's own deletion protection
     final_snapshot: bool = True
     multi_az: bool | None = None  #: overrides the instance spec's
+    frozen: bool = False  #: it is being stopped, or is: RDS refuses to modify a stopped instance
 
 
 class DatabaseInstance(pulumi.ComponentResource):
@@ -117,6 +139,8 @@ class DatabaseInstance(pulumi.ComponentResource):
             for log in EXPORTED_LOGS
         ]
         production = args.environment is Environment.PRODUCTION
+        # All but tags, which RDS takes of a stopped instance too.
+        unchanging = pulumi.ResourceOptions(ignore_changes=list(_MODIFIABLE) if args.frozen else None)
         self.instance = Instance(
             name,
             identifier=args.names.instance,
@@ -147,7 +171,9 @@ class DatabaseInstance(pulumi.ComponentResource):
             # A new class restarts the instance: in production it waits for the maintenance window.
             apply_immediately=not production,
             tags=dict(args.tags),
-            opts=pulumi.ResourceOptions(parent=self, protect=args.protect, depends_on=logs),
+            opts=pulumi.ResourceOptions.merge(
+                pulumi.ResourceOptions(parent=self, protect=args.protect, depends_on=logs), unchanging
+            ),
         )
         self.identifier = self.instance.identifier
         self.address = self.instance.address

@@ -15,7 +15,17 @@ from pulumi_aws.iam.role import Role
 from pulumi_aws.iam.role_policy import RolePolicy
 
 from components.account import Account
-from components.documents import DATA_ACTIONS, TENANT_TAG, Document, KeyIdentity, Statement, document, to_json
+from components.documents import (
+    DATA_ACTIONS,
+    READ_ACTIONS,
+    TENANT_TAG,
+    WRITE_ACTIONS,
+    Document,
+    KeyIdentity,
+    Statement,
+    document,
+    to_json,
+)
 from components.naming import HASH_LENGTH, IAM_PATH, PREFIX
 from components.spec import Access
 
@@ -31,7 +41,7 @@ def trust_policy(
     """Only ``brokers`` (none: whom IAM policies of the account allow) assume the role, with the tag and no other.
 
     ``tenant_id`` pins the tag to one tenant; without it any tenant's tag is accepted, but no session without one.
-    Suspended access turns the statement into a denial.
+    Where the tenant may not even read, the statement is a denial.
     """
     tag: Statement = (
         {"StringEquals": {"aws:RequestTag/tenant_id": tenant_id}}
@@ -39,7 +49,7 @@ def trust_policy(
         else {"StringLike": {"aws:RequestTag/tenant_id": "?*"}}
     )
     principals = sorted(set(brokers)) or [account.root]
-    if access is not Access.FULL:
+    if not access.serves:
         return document(
             {
                 "Sid": "Suspended",
@@ -70,11 +80,11 @@ def data_policy(
     """What a session may do: the files of its tenant, and the key through S3 for them.
 
     Without ``tenant_id`` the bucket is shared and a session reaches the prefix of its own tag only. With it the bucket
-    is the tenant's own, and the session must carry that tenant's tag too. Suspended access denies it all, to
-    sessions already issued as well, and every key.
+    is the tenant's own, and the session must carry that tenant's tag too. A tenant that may only read is denied what
+    writes, one that may not even read all of it and every key: to sessions already issued as well.
     """
     bucket_arn = account.bucket_arn(bucket)
-    if access is not Access.FULL:
+    if not access.serves:
         return document(
             {
                 "Sid": "Suspended",
@@ -90,12 +100,19 @@ def data_policy(
     own_files: Statement = {
         "Sid": "OwnFiles",
         "Effect": "Allow",
-        "Action": list(DATA_ACTIONS),
+        "Action": list(DATA_ACTIONS if access.writes else READ_ACTIONS),
         "Resource": objects,
     }
     if tagged:
         own_files["Condition"] = dict(tagged)
+    read_only: Statement = {
+        "Sid": "ReadOnly",
+        "Effect": "Deny",
+        "Action": [*WRITE_ACTIONS, "kms:GenerateDataKey"],
+        "Resource": [f"{bucket_arn}/*", key.resource(account)],
+    }
     return document(
+        *(() if access.writes else (read_only,)),
         own_files,
         {
             "Sid": "ListOwnFiles",
@@ -107,7 +124,7 @@ def data_policy(
         {
             "Sid": "KeyForOwnFiles",
             "Effect": "Allow",
-            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Action": ["kms:Decrypt", *(["kms:GenerateDataKey"] if access.writes else [])],
             "Resource": key.resource(account),
             "Condition": {
                 **key.conditions,

@@ -23,7 +23,10 @@ def _snake(name: str) -> str:
 
 
 class Provider(pulumi.ProviderResource):
-    """A PostgreSQL server and the Secrets Manager secret of its master."""
+    """A PostgreSQL server and the Secrets Manager secret of its master.
+
+    ``stopped``: it is being stopped, or is: a refresh takes what the state says for granted.
+    """
 
     def __init__(
         self,
@@ -33,9 +36,12 @@ class Provider(pulumi.ProviderResource):
         port: Input[int],
         master_secret_arn: Input[str],
         region: Input[str],
+        stopped: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         properties = {"host": host, "port": port, "masterSecretArn": master_secret_arn, "region": region}
+        if stopped:
+            properties["stopped"] = True
         super().__init__(PACKAGE, resource_name, properties, opts)
 
 
@@ -123,12 +129,14 @@ class Schema(_Resource):
 
 
 class Privileges(_Resource):
-    """What ``role`` may do in ``schema``: use it, and read and write the tables that are safe; nothing else."""
+    """What ``role`` may do in ``schema``: use it, read the tables that are safe and, unless ``access`` is `read_only`,
+    write them; nothing else."""
 
     database: Output[str]
     schema: Output[str]
     owner: Output[str]
     role: Output[str]
+    access: Output[str]
 
     def __init__(
         self,
@@ -138,9 +146,10 @@ class Privileges(_Resource):
         schema: Input[str],
         owner: Input[str],
         role: Input[str],
+        access: Input[str] = "full",
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        properties = {"database": database, "schema": schema, "owner": owner, "role": role}
+        properties = {"database": database, "schema": schema, "owner": owner, "role": role, "access": access}
         super().__init__("Privileges", resource_name, properties, (), opts)
 
 

@@ -26,6 +26,7 @@ class TenantSchemaArgs:
     tags: Mapping[str, str]
     app_schema: AppMigrations | None = None
     protect: bool = True
+    frozen: bool = False  #: the server is being stopped, or is: only what closes the tenant's access may change
 
     def __post_init__(self) -> None:
         if self.connection_limit < 1:
@@ -53,6 +54,11 @@ class TenantSchema(pulumi.ComponentResource):
         super().__init__("tenantry:index:TenantSchema", name, None, opts)
         child = pulumi.ResourceOptions(parent=self, provider=server, deleted_with=deleted_with)
         kept = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(protect=args.protect))
+
+        def still(options: pulumi.ResourceOptions, *properties: str) -> pulumi.ResourceOptions:
+            unchanging = pulumi.ResourceOptions(ignore_changes=list(properties) if args.frozen else None)
+            return pulumi.ResourceOptions.merge(options, unchanging)
+
         secret = StoredSecret(
             f"{name}-login",
             StoredSecretArgs(
@@ -65,21 +71,40 @@ class TenantSchema(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        owner = postgres.Role(f"{name}-owner", name=args.names.postgres_owner, login=False, access="full", opts=child)
-        schema = postgres.Schema(name, database=args.database, name=args.names.postgres, owner=owner.name, opts=kept)
+        owner = postgres.Role(
+            f"{name}-owner",
+            name=args.names.postgres_owner,
+            login=False,
+            access="full",
+            opts=still(child, "name", "login", "access"),
+        )
+        schema = postgres.Schema(
+            name,
+            database=args.database,
+            name=args.names.postgres,
+            owner=owner.name,
+            opts=still(kept, "database", "name", "owner"),
+        )
         login = postgres.Role(
             f"{name}-login",
             name=args.names.postgres_login,
             login=True,
             secret_arn=secret.arn,
             connection_limit=args.connection_limit,
-            access=args.access.value,
+            access="full" if args.access.serves else "suspended",
             database=args.database,
             search_path=schema.name,
-            opts=child,
+            opts=still(child, "name", "login", "secret_arn", "connection_limit", "database", "search_path"),
         )
         privileges = postgres.Privileges(
-            name, database=args.database, schema=schema.name, owner=owner.name, role=login.name, opts=child
+            name,
+            database=args.database,
+            schema=schema.name,
+            owner=owner.name,
+            role=login.name,
+            # of a closed login as well: what opens it again grants first what it may do
+            access="full" if args.access.writes else "read_only",
+            opts=still(child, "database", "schema", "owner", "role"),
         )
         self.app_schema_version = pulumi.Output.from_input(0)
         if args.app_schema is not None:
@@ -93,7 +118,10 @@ class TenantSchema(pulumi.ComponentResource):
                 directory=args.app_schema.directory,
                 migrations=[dict(each) for each in args.app_schema.migrations],
                 # Default privileges cover only tables that are made after them.
-                opts=pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[privileges])),
+                opts=still(
+                    pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[privileges])),
+                    *("database", "schema", "owner", "mode", "tenant_id", "directory", "migrations"),
+                ),
             )
             self.app_schema_version = tables.version.apply(int)
         self.schema = pulumi.Output.all(schema.name, privileges.id).apply(lambda known: str(known[0]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from localcloud.postgres.tls import write_file
 from provisioner.errors import Reject
 
-OPERATIONS = ("rds.create", "rds.modify", "rds.delete")
+OPERATIONS = ("rds.create", "rds.modify", "rds.stop", "rds.start", "rds.delete")
 MAX_SECONDS = 86_400.0
 _STEP_SECONDS = 0.2
 

@@ -17,6 +17,7 @@ import string
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -29,14 +30,16 @@ ACCOUNT_ID = "123456789012"
 STATUS_PATH = "/tenantry/rds/status"
 #: ``POST`` sets a quota: ``{"region", "quota": "rds/L-7B6409FD", "value"}``; null is AWS's default again.
 QUOTA_PATH = "/tenantry/quota"
+#: ``POST`` lets time pass for stopped instances: ``{"account", "region", "seconds"}``. AWS starts them after 7 days.
+TIME_PATH = "/tenantry/rds/time"
 #: Answered with 204 as soon as requests are served.
 READY_PATH = "/tenantry/ready"
 
 _RESOURCE_ID = string.ascii_uppercase + string.digits
 
 
-def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None) -> None:
-    """Serve on 127.0.0.1 until SIGTERM or SIGINT."""
+def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None, data_dir: Path | None = None) -> None:
+    """Serve on 127.0.0.1 until SIGTERM or SIGINT. ``data_dir``: where the servers behind RDS instances live, if any."""
     # Roles may attach AWS's managed policies, which moto only knows when told to.
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -44,7 +47,7 @@ def serve(port: int = 0, announce: Callable[[int], None] = lambda port: None) ->
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
-    adaptations = _adaptations()
+    adaptations = _adaptations(lambda: f"http://127.0.0.1:{server.server_port}", data_dir)
 
     def create_app(backend: Any) -> Any:
         for adapt in adaptations.get(backend, ()):
@@ -108,12 +111,17 @@ def _unjudged_bucket_policies() -> None:
     replaced.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
 
 
-def _adaptations() -> dict[str, tuple[Callable[[], None], ...]]:
+def _adaptations(endpoint: Callable[[], str], data_dir: Path | None) -> dict[str, tuple[Callable[[], None], ...]]:
     """What moto's services are taught before they are loaded."""
     from localcloud import quotas
 
+    def stop_and_start() -> None:
+        from localcloud.aws import rds_power  # boto3, which the other services do without
+
+        rds_power.serve(endpoint, data_dir)
+
     return {
-        "rds": (_real_addresses, quotas.serve_rds_attributes),
+        "rds": (_real_addresses, quotas.serve_rds_attributes, stop_and_start),
         "s3": (_unjudged_bucket_policies,),
         "iam": (quotas.serve_iam_summary,),
         "servicequotas": (quotas.serve_service_quotas,),
@@ -124,7 +132,7 @@ def _application(moto: Any) -> Callable[[WSGIEnvironment, StartResponse], Iterab
     from localcloud import quotas
 
     #: What a ``POST`` of JSON sets beside AWS's API; 404 when there is nothing of that name.
-    setters = {STATUS_PATH: _set_status, QUOTA_PATH: quotas.set_value}
+    setters = {STATUS_PATH: _set_status, QUOTA_PATH: quotas.set_value, TIME_PATH: _pass_time}
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO")
@@ -153,10 +161,18 @@ def _set_status(wanted: dict[str, str]) -> bool:
     return False
 
 
+def _pass_time(wanted: dict[str, Any]) -> bool:
+    from localcloud.aws import rds_power
+
+    return rds_power.pass_time(wanted)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m localcloud.moto", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    serve(parser.parse_args(arguments).port, lambda port: print(port, flush=True))
+    parser.add_argument("--data-dir", type=Path, help="where the database servers of RDS instances live")
+    options = parser.parse_args(arguments)
+    serve(options.port, lambda port: print(port, flush=True), options.data_dir)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def services(
         Service(
             "moto",
             ports["moto"],
-            _python("localcloud.moto", "--port", ports["moto"]),
+            _python("localcloud.moto", "--port", ports["moto"], "--data-dir", home.root),
             lambda: answers_http(ports["moto"], READY_PATH),
             "it keeps everything in memory: what was in the local AWS is lost. "
             "Start afresh with `tenantry local down` and `tenantry local up`",
@@ -59,6 +59,15 @@ def services(
                 *("--webhook-url", webhook_url, "--webhook-secret", webhook_secret),
             ),
             lambda: answers_http(ports["stripe"], "/_local/health", {"Authorization": f"Bearer {stripe_api_key}"}),
+        ),
+        Service(
+            "mail",
+            ports["mail"],
+            _python(
+                *("localcloud.mail", "--smtp-port", ports["smtp"], "--port", ports["mail"]),
+                *("--tls", home.authority.directory),
+            ),
+            lambda: answers_http(ports["mail"], "/health"),
         ),
     ]
 

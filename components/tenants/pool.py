@@ -26,7 +26,8 @@ class PoolTenant(Tenant):
             schema=POOL_SCHEMA,
             tenant_id=spec.tenant_id,
             epoch=spec.epoch,
-            access=spec.access.value,
+            # nothing of a pool can be stopped for one tenant
+            access=spec.access.value if spec.access.serves else "suspended",
             opts=pulumi.ResourceOptions(parent=self, provider=server, protect=spec.protect),
         )
         self._finish(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pulumi
+from pulumi_aws.rds.instance_desired_state import InstanceDesiredState
 
 from components import postgres
 from components.account import Account
@@ -12,7 +15,7 @@ from components.firewall import POSTGRES_PORT, SecurityGroup, SecurityGroupArgs
 from components.identity import TenantRole, TenantRoleArgs
 from components.keys import EncryptionKey, EncryptionKeyArgs, KeyUse
 from components.naming import IAM_PATH, Names
-from components.spec import Environment, PlatformOutputs, TenantSpec
+from components.spec import Access, Environment, PlatformOutputs, TenantSpec
 from components.storage import Bucket, BucketArgs
 from components.tags import tenant_tags
 from components.tenant_schema import TenantSchema, TenantSchemaArgs
@@ -45,16 +48,22 @@ class SiloTenant(Tenant):
             opts=self._child,
         )
         database = self._database(name, key)
+        # It is started before anything is asked of the server, and stopped when all that is asked has been done.
+        running = [] if self._stopped else [self._state(name, database, "available")]
         server = postgres.Provider(
             f"{name}-server",
             host=database.address,
             port=database.port,
             master_secret_arn=database.master_secret_arn,
             region=platform.region,
-            opts=self._child,
+            stopped=self._stopped,
+            opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(depends_on=running)),
         )
         own = pulumi.ResourceOptions(parent=self, provider=server, protect=spec.protect, deleted_with=database.instance)
-        own_database = postgres.Database(name, name=self._names.postgres, opts=own)
+        frozen = pulumi.ResourceOptions(ignore_changes=["name"] if self._stopped else None)
+        own_database = postgres.Database(
+            name, name=self._names.postgres, opts=pulumi.ResourceOptions.merge(own, frozen)
+        )
         schema = TenantSchema(
             name,
             TenantSchemaArgs(
@@ -68,11 +77,14 @@ class SiloTenant(Tenant):
                 tags=self._tags,
                 app_schema=args.app_schema,
                 protect=spec.protect,
+                frozen=self._stopped,
             ),
             server=server,
             deleted_with=database.instance,
             opts=self._child,
         )
+        if self._stopped:
+            self._state(name, database, "stopped", after=[own_database, schema])
         bucket, role = self._files(name, key)
         endpoint = {"address": database.address, "port": database.port, "name": own_database.name}
         self._finish(
@@ -86,6 +98,21 @@ class SiloTenant(Tenant):
             prefix="",
             kms_key_arn=key.arn,
             role_arn=role.arn,
+        )
+
+    @property
+    def _stopped(self) -> bool:
+        return self._args.spec.access is Access.HIBERNATED
+
+    def _state(
+        self, name: str, database: DatabaseInstance, state: str, after: Sequence[pulumi.Resource] = ()
+    ) -> InstanceDesiredState:
+        """AWS starts a stopped instance after seven days: ``provisioner.hibernation`` stops it again."""
+        return InstanceDesiredState(
+            f"{name}-database",
+            identifier=database.identifier,
+            state=state,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after), deleted_with=database.instance),
         )
 
     def _database(self, name: str, key: EncryptionKey) -> DatabaseInstance:
@@ -116,6 +143,7 @@ class SiloTenant(Tenant):
                 tags=self._tags,
                 protect=spec.protect,
                 final_snapshot=spec.final_snapshot,
+                frozen=self._stopped,
                 # As the shared one: in production an instance without a standby is a single point of failure.
                 multi_az=spec.instance.multi_az or spec.environment is Environment.PRODUCTION,
             ),
@@ -167,7 +195,7 @@ class SiloTenant(Tenant):
                 boundary_arn=platform.permissions_boundary_arn,
                 brokers=platform.broker_principal_arns,
                 tenant_id=spec.tenant_id,
-                access=spec.access,
+                access=Access.READ_ONLY if spec.exporting and not spec.access.serves else spec.access,
                 tags=self._tags,
             ),
             opts=self._child,

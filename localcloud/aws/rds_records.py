@@ -21,6 +21,9 @@ AVAILABLE = "available"
 MODIFYING = "modifying"
 DELETING = "deleting"
 FAILED = "failed"
+STOPPING = "stopping"
+STOPPED = "stopped"
+STARTING = "starting"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ class Records:
     def find(self, *, resource_id: str) -> Record | None:
         """The record of the instance with this resource id."""
         return next((record for record in self if record.resource_id == resource_id), None)
+
+    def of(self, identifier: str, region: str) -> Record | None:
+        """The record of the instance that bears the identifier now; those on their way out don't count."""
+        return next(
+            (r for r in self if (r.identifier, r.region) == (identifier, region) and r.status != DELETING), None
+        )
 
     def get(self, name: str) -> Record | None:
         try:

@@ -29,6 +29,9 @@ from localcloud.aws.rds_records import (
     FAILED,
     MODIFYING,
     REQUESTED,
+    STARTING,
+    STOPPED,
+    STOPPING,
     Record,
     Records,
     new_name,
@@ -119,7 +122,7 @@ class Servers:
         """Begin the deletion; an earlier one of the same instance goes on as it began."""
         changed = self.records.change(
             record.name,
-            (CREATING, AVAILABLE, MODIFYING, FAILED),
+            (CREATING, AVAILABLE, MODIFYING, FAILED, STOPPING, STOPPED, STARTING),
             status=DELETING,
             final_snapshot=final_snapshot,
             keep_backups=keep_backups,
@@ -128,11 +131,24 @@ class Servers:
             self._tell_api(record.identifier, DELETING)
         self._work_on(record.name)
 
+    def power_off(self, identifier: str) -> None:
+        """Begin to stop the server of an instance that runs; nothing happens to one that doesn't."""
+        self._power(identifier, AVAILABLE, STOPPING)
+
+    def power_on(self, identifier: str) -> None:
+        self._power(identifier, STOPPED, STARTING)
+
+    def _power(self, identifier: str, before: str, status: str) -> None:
+        record = self.records.of(identifier, self._aws.region)
+        if record is not None and self.records.change(record.name, (before,), status=status) is not None:
+            self._tell_api(identifier, status)
+            self._work_on(record.name)
+
     def wait(self, ctx: Context[Aws], record: Record) -> Record | None:
-        """Until the instance is available or failed (its record), or gone (None). Raises ``Cancelled``."""
+        """Until the instance is available, stopped or failed (its record), or gone (None). Raises ``Cancelled``."""
         while True:
             present = self.records.get(record.name)
-            if present is None or present.status in (AVAILABLE, FAILED):
+            if present is None or present.status in (AVAILABLE, STOPPED, FAILED):
                 return present
             ctx.wait(_POLL_SECONDS)
 
@@ -165,8 +181,9 @@ class Servers:
     def _remove_forgotten(self, live: dict[str, str]) -> None:
         """Servers of instances that were deleted through the API, by something other than this provider."""
         for record in self._own_records():
-            gone = record.status in (AVAILABLE, FAILED) and record.resource_id not in live.values()
-            if gone and self.records.change(record.name, (AVAILABLE, FAILED), status=DELETING) is not None:
+            settled = (AVAILABLE, STOPPED, FAILED)
+            gone = record.status in settled and record.resource_id not in live.values()
+            if gone and self.records.change(record.name, settled, status=DELETING) is not None:
                 self._work_on(record.name)
 
     def _own_records(self) -> list[Record]:
@@ -183,6 +200,8 @@ class Servers:
         steps: dict[str, Callable[[Record], None]] = {
             CREATING: self._create,
             MODIFYING: self._modify,
+            STOPPING: self._stop,
+            STARTING: self._start,
             DELETING: self._delete,
         }
         lock = self.records.work_lock(name)
@@ -224,6 +243,16 @@ class Servers:
     def _modify(self, record: Record) -> None:
         self._delay(record, "rds.modify")
         self.cluster(record).configure(record.settings, force_ssl=record.force_ssl)
+        self._settle(record, AVAILABLE)
+
+    def _stop(self, record: Record) -> None:
+        self._delay(record, "rds.stop")
+        self.cluster(record).stop()
+        self._settle(record, STOPPED)
+
+    def _start(self, record: Record) -> None:
+        self._delay(record, "rds.start")
+        self.cluster(record).start()
         self._settle(record, AVAILABLE)
 
     def _delete(self, record: Record) -> None:

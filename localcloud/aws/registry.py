@@ -14,6 +14,7 @@ from localcloud.aws import (
     logs,
     policy_document,
     rds,
+    rds_state,
     route_tables,
     s3,
     secretsmanager,
@@ -43,6 +44,7 @@ HANDLERS: tuple[Handler[Aws], ...] = (
     *sqs.HANDLERS,
     *secretsmanager.HANDLERS,
     *rds.HANDLERS,
+    *rds_state.HANDLERS,
 )
 FUNCTIONS: tuple[Function[Aws], ...] = (*sts.FUNCTIONS, *policy_document.FUNCTIONS)
 

@@ -36,12 +36,17 @@ _credentials_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Server:
-    """A PostgreSQL server and the secret of its master, as the provider is configured."""
+    """A PostgreSQL server and the secret of its master, as the provider is configured.
+
+    ``stopped``: it is being stopped, or is. What closes access is still done, since that comes first; a refresh has
+    nobody to ask.
+    """
 
     host: str
     port: int
     master_secret_arn: str
     region: str
+    stopped: bool = False
 
     @property
     def secrets(self) -> Secrets:

@@ -68,6 +68,8 @@ class PostgresHandler(Handler[Server]):
     def read(
         self, ctx: Context[Server], id: str, inputs: Properties, state: Properties
     ) -> tuple[str, Properties, Properties] | None:
+        if ctx.client.stopped and inputs:
+            return id, inputs, state
         try:
             return _run(ctx, lambda: self.read_once(ctx, id, inputs, state))
         except DatabaseGone:

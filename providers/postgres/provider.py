@@ -29,6 +29,7 @@ def _configure(config: Properties) -> Server:
         port=int(port) if isinstance(port, str | int) else 0,
         master_secret_arn=config.get("masterSecretArn", UNKNOWN),
         region=config.get("region", UNKNOWN),
+        stopped=str(config.get("stopped", False)).lower() == "true",
     )
 
 

@@ -316,7 +316,7 @@ IN_DATABASE: dict[str, tuple[Break, set[str]]] = {
             "ALTER FUNCTION tenantry.current_tenant() OWNER TO CURRENT_USER",
             "ALTER FUNCTION tenantry.current_tenant() OWNER TO {definer}",
         ),
-        {"token-check"},
+        {"token-check", "not-tried"},  # who writes is asked by a function that may not call this one any more
     ),
     "a large object": (sql("SELECT lo_create(4711)", "SELECT lo_unlink(4711)"), {"beside-the-schemas"}),
     "a server elsewhere": (

@@ -12,7 +12,7 @@ import pytest
 
 from components.app_schema import AppMigrations
 from components.naming import Names
-from components.spec import Access, Environment, InstanceSpec, TenantOutputs
+from components.spec import ENFORCED_ACCESS, Access, Environment, InstanceSpec, TenantOutputs
 from components.tags import REQUIRED_TAGS
 from components.tenants import COMPONENTS, component_for
 from components.tenants.tenant import TenantArgs
@@ -25,6 +25,7 @@ MIGRATIONS = AppMigrations(
     tuple({"version": version, "name": f"step{version}", "sha256": f"{version:064x}"} for version in (1, 2, 3)),
 )
 UNTAGGED = {
+    "InstanceDesiredState",
     "Alias",
     "BucketLifecycleConfiguration",
     "BucketOwnershipControls",
@@ -331,13 +332,15 @@ def test_suspension_closes_the_tenant_and_changes_nothing_else(tier: Tier) -> No
         changed
         == {
             Tier.POOL: {"PoolTenant"},
-            Tier.BRIDGE: {"Role"},
-            Tier.SILO: {"Role", "RolePolicy"},
+            Tier.BRIDGE: {"Role", "Privileges"},
+            Tier.SILO: {"Role", "Privileges", "RolePolicy"},
         }[tier]
     )
     roles = [each for each in suspended.of_type("tenantry-postgres:index:Role") if each.inputs["login"]]
     assert all(each.inputs["access"] == "suspended" for each in roles)
     assert suspended.result.access is Access.SUSPENDED
+    (privileges,) = suspended.of_type("tenantry-postgres:index:Privileges") or (None,)
+    assert privileges is None or privileges.inputs["access"] == "read_only"
     if tier is Tier.SILO:
         (trust,) = suspended.one("aws:iam/role:Role").policy("assumeRolePolicy")["Statement"]
         (policy,) = suspended.one("RolePolicy").policy()["Statement"]
@@ -438,3 +441,80 @@ def test_two_tenants_can_be_parts_of_one_program() -> None:
             tenant.program(tenant_spec(Tier.POOL, tenant_id=tenant_id), PLATFORM)
 
     assert {each.inputs["tenantId"] for each in run(program).of_type("PoolTenant")} == {"acme", "globex"}
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_a_tenant_that_may_only_read_loses_what_writes_and_nothing_else(tier: Tier) -> None:
+    full, read_only = declared(tier), declared(tier, access=Access.READ_ONLY)
+    before = {each.urn: each.inputs for each in full.resources}
+    after = {each.urn: each.inputs for each in read_only.resources}
+    assert before.keys() == after.keys(), "no resource comes or goes"
+    changed = {urn.split("::")[2].split(":")[-1] for urn in before if before[urn] != after[urn]}
+    assert (
+        changed
+        == {
+            Tier.POOL: {"PoolTenant"},
+            Tier.BRIDGE: {"Privileges"},
+            Tier.SILO: {"Privileges", "RolePolicy"},
+        }[tier]
+    )
+    assert read_only.result.access is Access.READ_ONLY
+    if tier is Tier.SILO:
+        assert full.one("aws:iam/role:Role").policy("assumeRolePolicy") == read_only.one("aws:iam/role:Role").policy(
+            "assumeRolePolicy"
+        )
+
+
+def test_only_a_silo_is_stopped_when_its_tenant_hibernates() -> None:
+    for tier in (Tier.POOL, Tier.BRIDGE):
+        suspended, hibernated = declared(tier, access=Access.SUSPENDED), declared(tier, access=Access.HIBERNATED)
+        assert {each.urn: each.inputs for each in suspended.resources} == {
+            each.urn: each.inputs for each in hibernated.resources
+        }
+        assert not any(each.ignore_changes for each in hibernated.resources)
+        assert not any("InstanceDesiredState" in each.type for each in hibernated.resources)
+    states = {
+        access: declared(Tier.SILO, access=access).one("InstanceDesiredState").inputs for access in ENFORCED_ACCESS
+    }
+    assert {access: inputs["state"] for access, inputs in states.items()} == {
+        Access.FULL: "available",
+        Access.READ_ONLY: "available",
+        Access.SUSPENDED: "available",
+        Access.HIBERNATED: "stopped",
+    }
+
+
+POSTGRES = "tenantry-postgres:index:"
+
+
+def test_an_instance_runs_before_anything_is_asked_of_it_and_is_stopped_after_everything_was() -> None:
+    running = declared(Tier.SILO)
+    (server,) = (each for each in running.resources if each.type == "pulumi:providers:tenantry-postgres")
+    assert running.one("InstanceDesiredState").urn in server.dependencies
+    stopping = declared(Tier.SILO, access=Access.HIBERNATED)
+    (server,) = (each for each in stopping.resources if each.type == "pulumi:providers:tenantry-postgres")
+    state = stopping.one("InstanceDesiredState")
+    assert state.urn not in server.dependencies
+    asked = {each.urn for each in stopping.resources if each.type.startswith(POSTGRES)}
+    assert len(asked) == 6
+    assert asked <= state.dependencies
+
+
+def test_nothing_that_needs_a_stopped_instance_can_change_but_what_closes_it() -> None:
+    full, hibernated = declared(Tier.SILO), declared(Tier.SILO, access=Access.HIBERNATED)
+    (server,) = (each for each in hibernated.resources if each.type == "pulumi:providers:tenantry-postgres")
+    assert server.inputs["stopped"] in (True, "true")
+    for each in full.resources:
+        assert each.ignore_changes == ()
+    for each in hibernated.resources:
+        if not each.type.startswith(POSTGRES):
+            continue
+        left = {key for key, value in each.inputs.items() if value is not None} - set(each.ignore_changes)
+        login = each.type == f"{POSTGRES}Role" and each.inputs["login"]
+        assert left == ({"access"} if login or each.type == f"{POSTGRES}Privileges" else set()), each.urn
+    instance = hibernated.one("aws:rds/instance:Instance")
+    free = set(instance.inputs) - set(instance.ignore_changes)
+    assert free <= {
+        *("identifier", "engine", "username", "storageEncrypted", "kmsKeyId", "manageMasterUserPassword"),  # replace it
+        *("applyImmediately", "skipFinalSnapshot", "finalSnapshotIdentifier", "deleteAutomatedBackups", "tags"),
+    }
