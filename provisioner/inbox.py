@@ -6,7 +6,7 @@ retried event does no harm: binding is idempotent, and a reconcile looks at the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,10 @@ log = structlog.get_logger(__name__)
 def classify(event: webhooks.WebhookEvent, body: bytes) -> NewEvent:
     """The row to store: ``ignored`` if the event's type changes no tenant, else ``received``."""
     try:
-        wanted = hint_of(event).refetch is not Refetch.NOTHING
+        hint = hint_of(event)
+        wanted, refetch_id = hint.refetch is not Refetch.NOTHING, hint.object_id
     except Quarantined:
-        wanted = True  # its job says what is wrong with it, where an operator sees it
+        wanted, refetch_id = True, None  # its job says what is wrong with it, where an operator sees it
     return NewEvent(
         event_id=event.id,
         type=event.type,
@@ -44,6 +45,7 @@ def classify(event: webhooks.WebhookEvent, body: bytes) -> NewEvent:
         livemode=event.livemode,
         body=body,
         status=EventStatus.RECEIVED if wanted else EventStatus.IGNORED,
+        refetch_id=refetch_id,
     )
 
 
@@ -59,40 +61,33 @@ class Inbox:
         return Cases(self.gateway)
 
     async def handle(self, event_id: str) -> None:
-        """Process a stored event. Raises ``RetryLater`` while Stripe or the database can't be reached."""
+        """Process a stored event, and every other one that waits for a look at the same object: one look answers
+        them all. Raises ``RetryLater`` while Stripe or the database can't be reached."""
         async with self.pool.connection() as connection:
-            record = await events.get(connection, event_id)
-        if record is None or record.status != EventStatus.RECEIVED:
+            record = await events.take(connection, event_id)
+        if record is None:
             return
         with structlog.contextvars.bound_contextvars(event_id=event_id):
             log.debug("event.loaded", type=record.type)
+            waiting = [event_id, *record.companions]
             try:
                 affected = await self._affected(webhooks.parse(record.body))
             except (Reject, OperatorNeeded) as problem:
-                await self._quarantine(event_id, problem)
+                await self._quarantine(waiting, problem)
                 return
             except (TenantryError, psycopg.Error):
                 raise
             except Exception as error:  # a bug: the event would fail as often as it is tried
                 log.error("event.unexpected", exc_info=error)
-                await self._quarantine(event_id, _unexpected(error))
+                await self._quarantine([event_id], _unexpected(error))
                 return
             async with self.pool.connection() as connection:
-                for tenant_id in affected:
-                    await timeline.add(
-                        connection,
-                        tenant_id,
-                        EntryKind.EVENT,
-                        f"{record.type} of {record.object_id}",
-                        event_id=event_id,
+                processed = await events.process(connection, waiting, affected)
+                if processed and affected:
+                    await queue.defer_reconcile(
+                        connection, affected, reason=f"event {event_id} ({record.type})", priority=Priority.EVENT
                     )
-                await queue.defer_reconcile(
-                    connection, affected, reason=f"event {event_id} ({record.type})", priority=Priority.EVENT
-                )
-                await events.settle(
-                    connection, event_id, EventStatus.PROCESSED, tenant_id=affected[0] if affected else None
-                )
-            log.info("event.processed", type=record.type, tenants=affected)
+            log.info("event.processed", type=record.type, tenants=affected, events=len(processed))
 
     async def _affected(self, event: webhooks.WebhookEvent) -> list[str]:
         """The tenants that the event is about, each bound to its customer; ``Quarantined`` if it can't be told."""
@@ -148,15 +143,16 @@ class Inbox:
             log.info("tenant.bound", tenant_id=state.tenant_id)
         return state.tenant_id
 
-    async def _quarantine(self, event_id: str, problem: Reject | OperatorNeeded) -> None:
+    async def _quarantine(self, event_ids: Sequence[str], problem: Reject | OperatorNeeded) -> None:
         async with self.pool.connection() as connection:
-            await events.settle(
-                connection,
-                event_id,
-                EventStatus.QUARANTINED,
-                reason=f"{problem.code}: {problem.message}",
-                hint=problem.hint or "correct the cause, then: tenantry events retry",
-            )
+            for event_id in sorted(event_ids):
+                await events.settle(
+                    connection,
+                    event_id,
+                    EventStatus.QUARANTINED,
+                    reason=f"{problem.code}: {problem.message}",
+                    hint=problem.hint or "correct the cause, then: tenantry events retry",
+                )
         log.warning("event.quarantined", code=problem.code, message=problem.message)
 
 

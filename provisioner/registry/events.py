@@ -41,10 +41,13 @@ class EventRecord:
     tenant_id: str | None
     received_at: datetime
     processed_at: datetime | None
+    refetch_id: str | None = None
+    companions: Sequence[str] = ()  #: of ``take``: other events that wait for the same object
 
     def summary(self) -> dict[str, Any]:
         """All but the body, which may hold a customer's personal data."""
-        return {name: value for name, value in vars(self).items() if name != "body"}
+        hidden = ("body", "refetch_id", "companions")
+        return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class NewEvent:
     livemode: bool
     body: bytes
     status: EventStatus  #: ``received`` or ``ignored``
+    refetch_id: str | None = None  #: the object that its job loads anew
 
 
 async def store(connection: AsyncConnection, event: NewEvent) -> bool:
@@ -75,6 +79,19 @@ async def get(connection: AsyncConnection, event_id: str) -> EventRecord | None:
     async with connection.cursor(row_factory=class_row(EventRecord)) as cursor:
         await cursor.execute(_sql("get"), {"event_id": event_id})
         return await cursor.fetchone()
+
+
+async def take(connection: AsyncConnection, event_id: str) -> EventRecord | None:
+    """The event with its companions, if it still waits."""
+    async with connection.cursor(row_factory=class_row(EventRecord)) as cursor:
+        await cursor.execute(_sql("take"), {"event_id": event_id})
+        return await cursor.fetchone()
+
+
+async def process(connection: AsyncConnection, event_ids: Sequence[str], tenant_ids: Sequence[str]) -> list[str]:
+    """Mark events as processed, on the timeline of each tenant that they are about; which of them still waited."""
+    cursor = await connection.execute(_sql("process"), {"event_ids": list(event_ids), "tenant_ids": list(tenant_ids)})
+    return [str(row[0]) for row in await cursor.fetchall()]
 
 
 async def list_events(

@@ -97,6 +97,9 @@ CREATE TABLE IF NOT EXISTS registry.event (
     received_at  timestamptz NOT NULL DEFAULT now(),
     processed_at timestamptz
 );
+ALTER TABLE registry.event ADD COLUMN IF NOT EXISTS refetch_id text;  -- what its job loads anew; null: nothing
+-- Events of one object that wait are answered by one look at it.
+CREATE INDEX IF NOT EXISTS event_waiting ON registry.event (refetch_id) WHERE status = 'received';
 CREATE INDEX IF NOT EXISTS event_received ON registry.event (received_at);
 CREATE INDEX IF NOT EXISTS event_open ON registry.event (received_at) WHERE status IN ('received', 'quarantined');
 CREATE INDEX IF NOT EXISTS event_tenant ON registry.event (tenant_id, received_at);

@@ -2,6 +2,8 @@
 SELECT * FROM registry.tenant_record WHERE tenant_id = %(tenant_id)s
 -- name: get_by_customer
 SELECT * FROM registry.tenant_record WHERE stripe_customer_id = %(customer_id)s
+-- name: tenant_of_customer
+SELECT tenant_id FROM registry.tenant WHERE stripe_customer_id = %(customer_id)s
 -- name: all
 SELECT * FROM registry.tenant_record ORDER BY tenant_id
 -- name: count_by_state
