@@ -19,7 +19,7 @@ async def missing_prices(gateway: BillingGateway, catalogue: Catalogue) -> list[
                     (
                         key,
                         f"Stripe has no price with lookup key {wanted.lookup_key!r}",
-                        "create it: tenantry stripe seed, or Stripe's dashboard",
+                        "create it: tenantry catalogue push (locally: tenantry stripe seed), or Stripe's dashboard",
                     )
                 )
                 continue

@@ -7,12 +7,15 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from provisioner.cli import catalogue_sync, price_migrations
 from provisioner.cli.output import JsonOption, err, out, print_columns, print_json, reports_errors
 
-catalogue = typer.Typer(no_args_is_help=True, help="The plans: plans.toml.")
+catalogue = typer.Typer(no_args_is_help=True, help="The plans: plans.toml, and their products and prices in Stripe.")
 
 
 def register(app: typer.Typer) -> None:
+    catalogue_sync.register(catalogue)
+    price_migrations.register(catalogue)
     app.add_typer(catalogue, name="catalogue")
 
 
