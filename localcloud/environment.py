@@ -40,6 +40,7 @@ class Credentials:
     stripe_webhook_secret: str
     operator_token: str
     application_token: str
+    smtp_password: str
 
     @classmethod
     def generate(cls) -> Credentials:
@@ -53,13 +54,14 @@ class Credentials:
             stripe_webhook_secret="whsec_" + secrets.token_hex(24),
             operator_token="op_" + secrets.token_hex(24),
             application_token="app_" + secrets.token_hex(24),
+            smtp_password=secrets.token_urlsafe(24),
         )
 
 
 def compose(home: Home, credentials: Credentials, ports: Mapping[str, int]) -> dict[str, str]:
     """The environment of this life, ``PATH`` and the engine's own settings aside. It holds secrets.
 
-    ``ports``: ``control-plane``, ``moto``, ``aws``, ``tenantry-postgres``, ``stripe``, ``api``.
+    ``ports``: ``control-plane``, ``moto``, ``aws``, ``tenantry-postgres``, ``stripe``, ``smtp``, ``mail``, ``api``.
     """
     login = (CONTROL_PLANE_USER, credentials.control_plane_password, CONTROL_PLANE_DATABASE)
     bundle = str(home.authority.bundle)
@@ -79,6 +81,14 @@ def compose(home: Home, credentials: Credentials, ports: Mapping[str, int]) -> d
         "TENANTRY_APPLICATION_TOKENS": credentials.application_token,
         "TENANTRY_APPLICATION_TOKEN": credentials.application_token,  # the SDK's name: an application has one
         "TENANTRY_RETURN_URLS": "http://127.0.0.1:8000,http://localhost:8000",  # where uvicorn puts an application
+        "TENANTRY_SMTP_HOST": "127.0.0.1",
+        "TENANTRY_SMTP_PORT": str(ports["smtp"]),
+        "TENANTRY_SMTP_SECURITY": "starttls",
+        "TENANTRY_SMTP_USERNAME": "tenantry",
+        "TENANTRY_SMTP_PASSWORD": credentials.smtp_password,
+        "TENANTRY_SMTP_CA": bundle,
+        "TENANTRY_MAIL_FROM": "Example <billing@example.com>",
+        "TENANTRY_LOCAL_MAIL": f"http://127.0.0.1:{ports['mail']}",  # what `tenantry local mail` asks
         "TENANTRY_SECRETS_PROVIDER": "passphrase",
         "TENANTRY_STACK_FILES": str(REPOSITORY),
         "TENANTRY_API_URL": f"http://127.0.0.1:{ports['api']}",

@@ -39,7 +39,7 @@ WATCH_SECONDS = 0.3
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
 _STABLE_SECONDS = 60.0
-_PORTS = ("control-plane", "moto", "aws", "tenantry-postgres", "stripe", "api")
+_PORTS = ("control-plane", "moto", "aws", "tenantry-postgres", "stripe", "smtp", "mail", "api")
 
 
 class ServiceFailed(OperatorNeeded):

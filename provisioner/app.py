@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from provisioner.engine.runtime import EngineRuntime
     from provisioner.engine.state import PostgresState
     from provisioner.gate.gatekeeper import Gatekeeper
+    from provisioner.metering.service import Metering
     from provisioner.periodic import Periodic
     from provisioner.quotas.admission import Admission
     from provisioner.reconcile import Reconciler
@@ -229,7 +230,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
     from provisioner.worker import WorkerProcess
 
     await asyncio.to_thread(warm_up)
-    async with open_core(settings) as core:
+    async with open_core(settings) as core, _messages(core) as messages, _usage(core) as usage:
         _prepare_quotas(core.admission)
         inbox = Inbox(core.pool, core.gateway, core.catalogue, settings.cell)
         url = settings.database_url.get_secret_value()
@@ -239,7 +240,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
             await queue.defer_platform(connection, settings.cell, reason="a worker started")
         sweep = Sweep(core.pool, inbox, core.reconciler)
         nightly = Nightly(core.pool, settings.proof_time, settings.evidence_days)
-        keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly, Rounds(_periodic(core)))
+        rounds = Rounds((*_periodic(core), *messages, *usage))
+        keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly, rounds)
         yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s, prover)
 
 
@@ -252,6 +254,43 @@ def _periodic(core: Core) -> tuple[Periodic, ...]:
         Periodic("copies", 600.0, retention(core.settings, core.pool).run_due),
         Periodic("planned_changes", 60.0, UntoldChanges(core.pool, core.settings).run_due),
     )
+
+
+@asynccontextmanager
+async def _messages(core: Core) -> AsyncIterator[tuple[Periodic, ...]]:
+    """The periodic work of messages to customers; none without a mail server."""
+    from provisioner.billing.payer import StripePayerGateway
+    from provisioner.notifications import service
+
+    settings = core.settings
+    stripe = StripePayerGateway(settings.stripe_api_key.get_secret_value(), settings.stripe_api_base)
+    try:
+        notifier = service.make(settings, core.pool, stripe, core.catalogue)
+        yield () if notifier is None else notifier.work()
+    finally:
+        await stripe.close()
+
+
+@asynccontextmanager
+async def _usage(core: Core) -> AsyncIterator[tuple[Periodic, ...]]:
+    """The periodic work of metering."""
+    from provisioner.metering import opening
+
+    async with opening.metering(core.settings, core.pool, core.gateway, core.catalogue) as metering:
+        yield metering.work()
+
+
+@asynccontextmanager
+async def open_metering(settings: Settings, pool: Pool) -> AsyncIterator[Metering]:
+    """Metering for one command."""
+    from provisioner.metering import opening
+
+    stripe = gateway(settings)
+    try:
+        async with opening.metering(settings, pool, stripe, catalogue(settings)) as metering:
+            yield metering
+    finally:
+        await stripe.close()
 
 
 def _prepare_quotas(admission: Admission) -> None:

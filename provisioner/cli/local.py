@@ -175,3 +175,36 @@ def quota(
         print_json({"quota": found.key, "value": value if value is not None else found.default})
     else:
         out.print(f"{found.name} ({found.code}): {'AWS default' if value is None else value}")
+
+
+@local.command()
+@reports_errors
+def mail(
+    number: Annotated[int | None, typer.Argument(help="show this message whole")] = None,
+    recipient: Annotated[str | None, typer.Option(help="only to this address")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="throw all messages away")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Show the messages to customers that the local mail server took in, newest first."""
+    from provisioner.cli.local_mail import LocalMailbox
+    from provisioner.cli.output import print_columns, styled
+
+    mailbox = LocalMailbox.of(os.environ)
+    if clear:
+        mailbox.clear()
+    if number is not None:
+        message = mailbox.message(number)
+        if json_output:
+            print_json(message)
+            return
+        lines = [f"{name}: {value}" for name, value in message["headers"]] + ["", *(message["text"] or "").splitlines()]
+        sys.stdout.write("\n".join(map(styled, lines)) + "\n")
+        return
+    messages = mailbox.messages(recipient)
+    if json_output:
+        print_json(messages)
+    elif not messages:
+        out.print("No message has arrived.")
+    else:
+        rows = [[str(m["number"]), m["at"][11:19], ", ".join(m["recipients"]), styled(m["subject"])] for m in messages]
+        print_columns(["number", "at", "to", "subject"], rows)

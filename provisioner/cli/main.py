@@ -26,6 +26,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "local",
     "stripe",
     "trials",
+    "usage",
     "catalogue",
     "prove",
     "offboarding",

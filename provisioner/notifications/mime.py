@@ -66,7 +66,7 @@ def compose(
     message["Date"] = format_datetime(date)
     message["Message-ID"] = message_id(key, sender.domain)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
-    message["Content-Language"] = rendered.language.replace("_", "-")
     message.set_content(rendered.text, cte="quoted-printable")
     message.add_alternative(rendered.html, subtype="html", cte="quoted-printable")
+    message["Content-Language"] = rendered.language.replace("_", "-")  # contents that are set delete such headers
     return message

@@ -86,3 +86,14 @@ def _progress(current: EpisodeRecord | None, facts: Facts, owed: tuple[Invoice, 
         "steps": steps,
         "step": furthest.value,
     }
+
+
+def tabulated(found: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """A report with its steps in the order of the way down, and the rate of those that came back. An open episode is
+    neither recovered nor lost: the rate leaves it out, and is None when there are no others."""
+    rows = sorted(found["by_step"], key=lambda row: _ORDER.index(Access(row["step"])))
+    for row in rows:
+        done = row["recovered"] + row["lost"]
+        row["rate"] = row["recovered"] / done if done else None
+        row["median_days"] = None if row["median_days"] is None else float(row["median_days"])
+    return {**found, "by_step": rows}

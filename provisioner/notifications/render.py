@@ -7,6 +7,7 @@ One ``.j2`` file serves both formats: its macros ``p``, ``facts`` and ``button``
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ OURS = Path(__file__).with_name("templates")
 LONGEST_SUBJECT = 150
 LONGEST_BODY = 200_000
 FORMATS = ("txt", "html")
+_BREAKS = re.compile(r"[ \t\r\n]+")  #: an amount and its currency are kept together by a space that is none of these
 
 
 class TemplateFailed(Quarantined):
@@ -141,10 +143,10 @@ class Renderer:
 
 def _written(name: str, value: object, write: Format) -> str | bool | int:
     """A field as a template may print it. Its name says what it is: ``at`` a day, ``..._at`` a time."""
-    if isinstance(value, bool):
-        return value
     if name.endswith(("url", "link")):
         return clean.link(value)
+    if isinstance(value, bool):
+        return value
     found = clean.money(value)
     if found is not None:
         return write.money(*found)
@@ -160,9 +162,8 @@ def _written(name: str, value: object, write: Format) -> str | bool | int:
 
 def _paragraph(text: object) -> str:
     """Wrapped for a plain text message; addresses stay whole."""
-    return "\n".join(
-        textwrap.wrap(" ".join(str(text).split()), 72, break_long_words=False, break_on_hyphens=False) or [""]
-    )
+    words = _BREAKS.sub(" ", str(text)).strip(" ")
+    return "\n".join(textwrap.wrap(words, 72, break_long_words=False, break_on_hyphens=False) or [""])
 
 
 def _tidy(text: str) -> str:

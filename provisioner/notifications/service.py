@@ -20,10 +20,12 @@ from provisioner.notifications.render import Renderer
 from provisioner.notifications.sender import Letterhead, Sender
 from provisioner.notifications.smtp import Security, Server, SmtpTransport
 from provisioner.operate import Pool
+from provisioner.periodic import Periodic
 from provisioner.registry import notifications
 from provisioner.settings import Settings
 
 EVERY_S = 20.0  #: between two looks at what is due
+FORGET_EVERY_S = 86_400.0
 KEEP_DAYS = 400  #: that addresses and contents of messages are kept
 
 
@@ -90,6 +92,12 @@ class Notifier:
             await self.planner.run_due(now)
         finally:
             await self.sender.run_due(now)
+
+    def work(self) -> tuple[Periodic, ...]:
+        return (
+            Periodic("notifications", EVERY_S, self.run_due),
+            Periodic("notifications-forget", FORGET_EVERY_S, self.forget),
+        )
 
     async def forget(self, now: datetime) -> None:
         """Personal data of old messages goes."""
