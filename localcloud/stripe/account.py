@@ -35,6 +35,8 @@ class Account:
         self._moment: int | None = None
         self._request: Object = {"id": None, "idempotency_key": None}
         self._queued: list[str] = []
+        #: Customers and subscriptions: when they changed last, by the wall. Search lags behind.
+        self.changed_at: dict[str, float] = {}
         self._imagining = False
 
     @contextmanager
@@ -149,6 +151,8 @@ class Account:
             "request": dict(self._request),
             "type": type,
         }
+        if document["object"] in ("customer", "subscription"):
+            self.changed_at[document["id"]] = self.wall()
         self._forget_old_events()
         self.store.add(event)
         for endpoint in endpoints:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from localcloud.stripe import dispatch
+from localcloud.stripe import api_faults, dispatch
 from localcloud.stripe.account import API_VERSION, Account
 from localcloud.stripe.errors import ApiError, invalid
 from localcloud.stripe.form import Tree, parse
 
 MAX_BODY = 1_000_000
+#: How often a request that hangs looks whether the outage is over.
+HANG_CHECK_S = 0.05
 _KEY = re.compile(r"(sk|rk)_test_[A-Za-z0-9_]{3,}")
 _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
 
@@ -24,12 +28,28 @@ _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH"]
 def create_app(account: Account, extra_routes: list[Route] | None = None) -> Starlette:
     async def endpoint(request: Request) -> Response:
         body = await request.body()
-        return answer(account, request, body)
+        verdict = api_faults.draw(account)
+        if verdict.latency_s:
+            await asyncio.sleep(verdict.latency_s)
+        if verdict.connection is not None:
+            while verdict.connection == "hang" and api_faults.outage(account) == "hang":
+                await asyncio.sleep(HANG_CHECK_S)
+            return await _hang_up(request)
+        found = answer(account, request, body, verdict.refusal)
+        return await _hang_up(request) if verdict.lost else found
 
     return Starlette(routes=[*(extra_routes or []), Route("/{path:path}", endpoint, methods=_METHODS)])
 
 
-def answer(account: Account, request: Request, body: bytes) -> Response:
+async def _hang_up(request: Request) -> Response:
+    """Close the connection without an answer. No ASGI message says that: the server's own transport does it."""
+    cycle: Any = getattr(request.receive, "__self__", None)
+    cycle.transport.abort()
+    await asyncio.sleep(0)  # the server takes note that the client is gone: the answer below goes nowhere
+    return Response(status_code=503)
+
+
+def answer(account: Account, request: Request, body: bytes, refusal: ApiError | None = None) -> Response:
     """The answer to one request: the document, or the error, with Stripe's headers."""
 
     def read() -> Tree:
@@ -44,6 +64,7 @@ def answer(account: Account, request: Request, body: bytes) -> Response:
         read,
         key=headers.get("idempotency-key"),
         version=headers.get("stripe-version", API_VERSION),
+        refusal=refusal,
     )
     return JSONResponse(found.document, status_code=found.status, headers=found.headers)
 

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from localcloud.stripe import api_faults
 from localcloud.stripe.account import Account
 from localcloud.stripe.app import authenticate
 from localcloud.stripe.delivery import DEFAULT_FAULTS, DEFAULT_RETRY
@@ -140,6 +141,20 @@ def _set_faults(account: Account, command: Command) -> dict[str, Any]:
     with account.transaction():
         account.set_setting("faults", checked)
     return checked
+
+
+def _api_faults(account: Account, command: Command) -> dict[str, Any]:
+    setting = {**api_faults.DEFAULT_API_FAULTS, **account.setting(api_faults.SETTING, {})}
+    shown = {name: value for name, value in setting.items() if not name.startswith("_")}
+    return {**shown, "outage": api_faults.outage(account)}
+
+
+def _set_api_faults(account: Account, command: Command) -> dict[str, Any]:
+    """Replaces all faults of the API: what isn't given is off."""
+    checked = api_faults.check(command.body)
+    with account.transaction():
+        api_faults.store(account, checked)
+    return _api_faults(account, command)
 
 
 def _settings(account: Account, command: Command) -> dict[str, Any]:
@@ -319,6 +334,8 @@ TABLE: list[tuple[str, str, Control]] = [
     ("/_local/clock/advance", "POST", _advance),
     ("/_local/faults", "GET", _faults),
     ("/_local/faults", "POST", _set_faults),
+    ("/_local/api_faults", "GET", _api_faults),
+    ("/_local/api_faults", "POST", _set_api_faults),
     ("/_local/settings", "GET", _settings),
     ("/_local/settings", "POST", _set_settings),
     ("/_local/deliveries", "GET", _deliveries),

@@ -47,13 +47,19 @@ def answer(
     *,
     key: str | None = None,
     version: str = API_VERSION,
+    refusal: ApiError | None = None,
 ) -> Answer:
-    """The answer to one request whose parameters ``read`` gives (it may raise ``ApiError``, as everything here)."""
+    """The answer to one request whose parameters ``read`` gives (it may raise ``ApiError``, as everything here).
+
+    ``refusal``: what it is answered with, whatever it asks (see ``api_faults``).
+    """
     identifier = request_id()
     headers = {"Request-Id": identifier, "Stripe-Version": version}
     if key is not None:
         headers["Idempotency-Key"] = key
     try:
+        if refusal is not None:
+            raise refusal
         tree = read()
         _check_version(version)
         found = routing.find(method, path)

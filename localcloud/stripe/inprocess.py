@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from localcloud.stripe import control, dispatch
+from localcloud.stripe import api_faults, control, dispatch
 from localcloud.stripe import resources as _resources
 from localcloud.stripe.account import Account
+from localcloud.stripe.api_faults import ConnectionLost
 from localcloud.stripe.dispatch import Answer
 from localcloud.stripe.errors import ApiError
 from localcloud.stripe.form import tree_of
@@ -54,6 +55,9 @@ class Delivery:
         return {"Stripe-Signature": sign(self.body(), secrets, int(self._account.wall()))}
 
 
+__all__ = ["Answer", "ConnectionLost", "Delivery", "InProcess"]
+
+
 class InProcess:
     """A Stripe account in memory; see the module."""
 
@@ -77,10 +81,26 @@ class InProcess:
     def request(
         self, method: str, path: str, params: dict[str, Any] | None = None, *, idempotency_key: str | None = None
     ) -> Answer:
-        """The answer of ``/v1/...``: status, document, headers. What has become due by now is done first."""
+        """The answer of ``/v1/...``: status, document, headers. What has become due by now is done first.
+
+        ``ConnectionLost`` when the faults say that no answer comes. Latency is not waited for.
+        """
         self.catch_up()
+        verdict = api_faults.draw(self.account)
+        if verdict.connection is not None:
+            raise ConnectionLost(f"{method} {path}: no connection")
         with drawn_from(self._generator):
-            return dispatch.answer(self.account, method, path, lambda: tree_of(params or {}), key=idempotency_key)
+            answer = dispatch.answer(
+                self.account,
+                method,
+                path,
+                lambda: tree_of(params or {}),
+                key=idempotency_key,
+                refusal=verdict.refusal,
+            )
+        if verdict.lost:
+            raise ConnectionLost(f"{method} {path}: the answer was lost")
+        return answer
 
     def call(
         self, method: str, path: str, params: dict[str, Any] | None = None, *, idempotency_key: str | None = None

@@ -33,7 +33,7 @@ def subscription_of(invoice: Object) -> str | None:
     return str(details["subscription"]) if details else None
 
 
-#: kind -> name -> what documents are found by with ``where``. Only those in ``CHANGING`` may change while it is stored.
+#: kind -> name -> what documents are found by with ``where``. It must never change while a document is stored.
 INDEXES: dict[str, dict[str, Callable[[Object], str | None]]] = {
     "subscription": {"customer": lambda document: document["customer"]},
     "invoice": {"customer": lambda document: document["customer"], "subscription": subscription_of},
@@ -45,7 +45,6 @@ INDEXES: dict[str, dict[str, Callable[[Object], str | None]]] = {
         "customer": lambda document: document["customer"],
         "payment_intent": lambda document: document["payment_intent"],
     },
-    "customer": {"email": lambda document: document.get("email")},
     "discount": {"coupon": lambda document: document["source"]["coupon"]},
     "dispute": {"charge": lambda document: document["charge"]},
     "invoice_payment": {
@@ -53,7 +52,6 @@ INDEXES: dict[str, dict[str, Callable[[Object], str | None]]] = {
         "payment_intent": lambda document: document["payment"]["payment_intent"],
     },
     "payment_intent": {"customer": lambda document: document["customer"]},
-    "payment_method": {"customer": lambda document: document["customer"]},
     "refund": {
         "charge": lambda document: document["charge"],
         "payment_intent": lambda document: document["payment_intent"],
@@ -63,7 +61,28 @@ INDEXES: dict[str, dict[str, Callable[[Object], str | None]]] = {
 }
 
 
-CHANGING = frozenset({("customer", "email"), ("payment_method", "customer")})
+def _metadata(document: Object) -> tuple[str, ...]:
+    return tuple(f"{key}={value}".casefold() for key, value in document.get("metadata", {}).items())
+
+
+def _one(name: str) -> Callable[[Object], tuple[str, ...]]:
+    def key_of(document: Object) -> tuple[str, ...]:
+        value = document.get(name)
+        return () if value is None else (value,)
+
+    return key_of
+
+
+#: (kind, name) -> keys that may change, and be several.
+CHANGING: dict[tuple[str, str], Callable[[Object], tuple[str, ...]]] = {
+    ("customer", "email"): _one("email"),
+    ("customer", "metadata"): _metadata,
+    ("payment_method", "customer"): _one("customer"),
+    ("subscription", "metadata"): _metadata,
+}
+_CHANGING_OF: dict[str, list[tuple[str, str]]] = {}
+for _index in CHANGING:
+    _CHANGING_OF.setdefault(_index[0], []).append(_index)
 
 
 def copy_of(document: Any) -> Any:
@@ -83,7 +102,7 @@ class Store:
         self._kinds: dict[str, dict[str, Object]] = {}
         self._indexes: dict[tuple[str, str], dict[str, dict[str, Object]]] = {}
         #: Of the indexes that change: what each document is filed under, and what may be filed wrongly by now.
-        self._filed: dict[tuple[str, str], dict[str, str]] = {index: {} for index in CHANGING}
+        self._filed: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {index: {} for index in CHANGING}
         self._stale: dict[tuple[str, str], set[str]] = {index: set() for index in CHANGING}
         self._positions: dict[tuple[str, str], int] = {}
         self._last_position = 0
@@ -191,9 +210,8 @@ class Store:
         for kind, identifier in self._before:
             if kind in self._watched:
                 self._watched[kind].add(identifier)
-            for name in INDEXES.get(kind, {}):
-                if (kind, name) in CHANGING:
-                    self._stale[(kind, name)].add(identifier)
+            for index in _CHANGING_OF.get(kind, ()):
+                self._stale[index].add(identifier)
         self._before = {}
 
     @contextmanager
@@ -221,19 +239,28 @@ class Store:
             key = key_of(document)
             if key is not None:
                 self._indexes.setdefault((kind, name), {}).setdefault(key, {})[identifier] = document
-                if (kind, name) in CHANGING:
-                    self._filed[(kind, name)][identifier] = key
+        for index in _CHANGING_OF.get(kind, ()):
+            self._file(index, document)
 
     def _delete(self, kind: str, identifier: str) -> None:
         document = self._kinds[kind].pop(identifier)
         del self._positions[(kind, identifier)]
         for name, key_of in INDEXES.get(kind, {}).items():
-            changing = (kind, name) in CHANGING
-            key = self._filed[(kind, name)].pop(identifier, None) if changing else key_of(document)
+            key = key_of(document)
             if key is not None:
-                self._unfile((kind, name), key, identifier)
+                self._take_out((kind, name), key, identifier)
+        for index in _CHANGING_OF.get(kind, ()):
+            for key in self._filed[index].pop(identifier, ()):
+                self._take_out(index, key, identifier)
 
-    def _unfile(self, index: tuple[str, str], key: str, identifier: str) -> None:
+    def _file(self, index: tuple[str, str], document: Object) -> None:
+        keys = CHANGING[index](document)
+        if keys:
+            self._filed[index][document["id"]] = keys
+            for key in keys:
+                self._indexes.setdefault(index, {}).setdefault(key, {})[document["id"]] = document
+
+    def _take_out(self, index: tuple[str, str], key: str, identifier: str) -> None:
         found = self._indexes[index]
         found[key].pop(identifier)
         if not found[key]:
@@ -245,15 +272,10 @@ class Store:
         filed, stale = self._filed[index], self._stale[index]
         for identifier in stale:
             document = self.get(kind, identifier)
-            key = None if document is None else INDEXES[kind][name](document)
-            former = filed.get(identifier)
-            if document is None or key == former:
-                continue
-            if former is not None:
-                self._unfile(index, filed.pop(identifier), identifier)
-            if key is not None:
-                self._indexes.setdefault(index, {}).setdefault(key, {})[identifier] = document
-                filed[identifier] = key
+            if document is not None and CHANGING[index](document) != filed.get(identifier, ()):
+                for key in filed.pop(identifier, ()):
+                    self._take_out(index, key, identifier)
+                self._file(index, document)
         # What was touched in a transaction may be changed again before it ends.
         stale &= {known for touched, known in self._before if touched == kind}
 
@@ -263,17 +285,17 @@ class Store:
         self._kinds[kind] = {}
         for name in INDEXES.get(kind, {}):
             self._indexes.pop((kind, name), None)
-            if (kind, name) in CHANGING:
-                self._filed[(kind, name)] = {}
+        for index in _CHANGING_OF.get(kind, ()):
+            self._indexes.pop(index, None)
+            self._filed[index] = {}
         for identifier, document in ordered:
             self._insert(document, self._positions[(kind, identifier)])
 
     def _remember(self, kind: str, identifier: str) -> None:
         if kind in self._watched:
             self._watched[kind].add(identifier)
-        for name in INDEXES.get(kind, {}):
-            if (kind, name) in CHANGING:
-                self._stale[(kind, name)].add(identifier)
+        for index in _CHANGING_OF.get(kind, ()):
+            self._stale[index].add(identifier)
         if (kind, identifier) not in self._before:
             document = self.get(kind, identifier)
             known = None if document is None else (json.dumps(document), self._positions[(kind, identifier)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from localcloud.stripe import searching
 from localcloud.stripe.account import Account
 from localcloud.stripe.due import ENDED
 from localcloud.stripe.errors import invalid, no_such
@@ -134,6 +135,14 @@ def delete(account: Account, params: dict[str, Any], customer: str) -> Object:
     account.emit("customer.deleted", found)
     account.store.edit(found)["deleted"] = True
     return deleted(found)
+
+
+SEARCHED = frozenset({"created", "email", "name", "phone"})
+
+
+@route("GET", "/v1/customers/search", "CustomerSearchParams", "limit page query")
+def search(account: Account, params: dict[str, Any]) -> Object:
+    return searching.search(account, "customer", params, "/v1/customers/search", SEARCHED)
 
 
 @route("GET", "/v1/customers", "CustomerListParams", f"{PAGING} created email test_clock")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from localcloud.stripe import searching
 from localcloud.stripe.account import Account
 from localcloud.stripe.due import ENDED
 from localcloud.stripe.errors import invalid, missing_param, no_such
@@ -146,6 +147,14 @@ def list_all(account: Account, params: dict[str, Any]) -> Object:
     if "customer" in params:
         documents = account.store.where("subscription", "customer", params["customer"])
     return page(account, "subscription", params, "/v1/subscriptions", keep, documents=documents)
+
+
+SEARCHED = frozenset({"canceled_at", "created", "status"})
+
+
+@route("GET", "/v1/subscriptions/search", "SubscriptionSearchParams", "limit page query")
+def search(account: Account, params: dict[str, Any]) -> Object:
+    return searching.search(account, "subscription", params, "/v1/subscriptions/search", SEARCHED)
 
 
 def _in_range(given: Any, values: list[int]) -> bool:

@@ -64,9 +64,9 @@ class StripeProcess:
             self.stop()
 
 
-def client_of(url: str, **options: Any) -> stripe.StripeClient:
+def client_of(url: str, *, retries: int = 0, **options: Any) -> stripe.StripeClient:
     """The unmodified library, without its own retries: a test wants to see the first answer."""
-    return stripe.StripeClient(API_KEY, base_addresses={"api": url}, max_network_retries=0, **options)
+    return stripe.StripeClient(API_KEY, base_addresses={"api": url}, max_network_retries=retries, **options)
 
 
 def close(client: stripe.StripeClient) -> None:

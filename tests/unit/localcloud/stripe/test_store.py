@@ -67,6 +67,59 @@ def test_the_index_agrees_with_the_documents(operations: list[tuple[str, int, st
         assert store.where("subscription", "customer", customer) == expected
 
 
+EMAILS = [None, "a@example.com", "b@example.com"]
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "edit", "remove", "commit", "rollback", "undone"]),
+        st.integers(0, 4),
+        st.sampled_from(EMAILS),
+        st.dictionaries(st.sampled_from("kl"), st.sampled_from("vw")),
+    ),
+    max_size=14,
+)
+
+
+@given(CHANGES, st.booleans())
+def test_an_index_whose_keys_change_agrees_with_the_documents(changes: list[Any], always: bool) -> None:
+    store = Store()
+
+    def agrees() -> None:
+        known = store.all("customer")
+        for email in EMAILS[1:]:
+            assert store.where("customer", "email", str(email)) == [each for each in known if each["email"] == email]
+        for key, value in (("k", "v"), ("k", "w"), ("l", "v")):
+            expected = [each for each in known if each["metadata"].get(key) == value]
+            assert store.where("customer", "metadata", f"{key}={value}") == expected
+
+    def change(kind: str, number: int, email: str | None, metadata: dict[str, str]) -> None:
+        found = store.get("customer", f"cus_{number}")
+        if kind == "add" and found is None:
+            store.add({"object": "customer", "id": f"cus_{number}", "email": email, "metadata": metadata})
+        elif kind == "edit" and found is not None:
+            store.edit(found).update(email=email, metadata=metadata)
+        elif kind == "remove" and found is not None:
+            store.remove(found)
+        elif kind == "commit":
+            store.commit()
+        elif kind == "rollback":
+            store.rollback()
+
+    for kind, number, email, metadata in changes:
+        if kind == "undone":
+            before = json.dumps(store.all("customer"))
+            with store.undone():
+                change("add", number, email, metadata)
+                change("edit", number, None, metadata)
+                agrees()
+                change("remove", (number + 1) % 5, None, {})
+            assert json.dumps(store.all("customer")) == before
+        else:
+            change(kind, number, email, metadata)
+        if always:
+            agrees()
+    agrees()
+
+
 @settings(max_examples=25)
 @given(committed=OPERATIONS, lost=OPERATIONS)
 def test_the_file_holds_what_was_committed(
