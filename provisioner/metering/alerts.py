@@ -24,7 +24,8 @@ OVERLAP = timedelta(minutes=5)  #: entries of transactions that were open when t
 
 @dataclass(frozen=True)
 class UsageAlert:
-    """``used`` of ``included`` units of a meter since ``period_start``: ``threshold`` per cent are passed."""
+    """``used`` of ``included`` units of a meter in a billing period: ``threshold`` per cent are passed. ``billed``:
+    what goes beyond costs; else the units are a limit."""
 
     tenant_id: str
     meter: str
@@ -34,10 +35,12 @@ class UsageAlert:
     used: int
     included: int
     period_start: datetime
+    period_end: datetime
+    billed: bool
 
 
-#: Tells the tenant, in the transaction that records the alert.
-Notify = Callable[[AsyncConnection, UsageAlert], Awaitable[None]]
+#: Tells the tenant, in the transaction that records the alert; the moment is billing time.
+Notify = Callable[[AsyncConnection, UsageAlert, datetime], Awaitable[object]]
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Alerts:
     notify: Notify | None = None
     _looked_at: datetime | None = None  # by the database's clock, which dates the entries
 
-    async def run(self) -> list[UsageAlert]:
+    async def run(self, now: datetime) -> list[UsageAlert]:
         """The alerts that are new."""
         async with self.pool.connection() as connection:
             began = await ledger.clock(connection)
@@ -58,7 +61,7 @@ class Alerts:
             included = allowance(each, self.catalogue)
             for threshold in THRESHOLDS if included else ():
                 alert = self._alert(each, threshold, included)
-                if int(each.used) * 100 >= threshold * included and await self._raise(each, alert):
+                if int(each.used) * 100 >= threshold * included and await self._raise(each, alert, now):
                     raised.append(alert)
         self._looked_at = began
         return raised
@@ -66,9 +69,22 @@ class Alerts:
     def _alert(self, used: Used, threshold: int, included: int) -> UsageAlert:
         meter = self.catalogue.meters.get(used.meter)
         title, unit = (used.meter, "") if meter is None else (meter.title, meter.unit)
-        return UsageAlert(used.tenant_id, used.meter, title, unit, threshold, int(used.used), included, used.starts_at)
+        plan = self.catalogue.plans.get(used.plan)
+        billed = plan is not None and any(price.meter == used.meter for price in plan.prices)
+        return UsageAlert(
+            used.tenant_id,
+            used.meter,
+            title,
+            unit,
+            threshold,
+            int(used.used),
+            included,
+            used.starts_at,
+            used.ends_at,
+            billed,
+        )
 
-    async def _raise(self, used: Used, alert: UsageAlert) -> bool:
+    async def _raise(self, used: Used, alert: UsageAlert, now: datetime) -> bool:
         async with self.pool.connection() as connection, connection.transaction():
             if not await ledger.alert(connection, used, alert.threshold, alert.included):
                 return False
@@ -76,7 +92,7 @@ class Alerts:
             detail = {"meter": alert.meter, "used": alert.used, "included": alert.included}
             await timeline.add(connection, alert.tenant_id, EntryKind.USAGE, summary, detail=detail)
             if self.notify is not None:
-                await self.notify(connection, alert)
+                await self.notify(connection, alert, now)
         log.info("usage.alert", tenant_id=alert.tenant_id, meter=alert.meter, threshold=alert.threshold)
         return True
 

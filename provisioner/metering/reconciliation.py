@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import structlog
 from psycopg import AsyncConnection
@@ -126,3 +127,8 @@ def _ours(stream: Stream, told: Told | None) -> int:
 
 def _hour(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def document(found: Finding) -> dict[str, Any]:
+    """For JSON."""
+    return {**vars(found), "ours": int(found.ours), "stripe": int(found.stripe)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from psycopg import AsyncConnection
@@ -13,7 +14,7 @@ from provisioner.billing.gateway import BillingGateway
 from provisioner.billing.meters import MeterGateway
 from provisioner.errors import ConfigurationInvalid, StripeUnavailable
 from provisioner.metering import periods
-from provisioner.metering.alerts import Alerts
+from provisioner.metering.alerts import Alerts, Notify
 from provisioner.metering.reconciliation import Reconciler
 from provisioner.metering.reporter import Reporter
 from provisioner.operate import Pool
@@ -50,18 +51,26 @@ class Metering:
 
     async def run_due(self, now: datetime) -> None:
         """Know the catalogue's meters and the tenants' periods, report what is due, raise alerts."""
+        if await self.prepare(now):
+            await self.alerts.run(now)
+            await self.reporter.run(now)
+
+    async def prepare(self, now: datetime) -> bool:
+        """Know the catalogue's meters and the tenants' periods; False if nothing was ever metered."""
         async with self.pool.connection() as connection:
             await sync_meters(connection, self.catalogue)
-        if not self.catalogue.meters:
-            async with self.pool.connection() as connection:
-                if not await ledger.meters(connection):
-                    return  # nothing was ever metered: no question to Stripe
+            if not await ledger.meters(connection):
+                return False
         try:
             await periods.refresh(self.pool, self.billing, now)
         except StripeUnavailable as error:
             log.warning("usage.periods_unknown", code=error.code)
-        await self.alerts.run()
-        await self.reporter.run(now)
+        return True
+
+    async def refused(self, tenant_id: str | None = None) -> list[dict[str, Any]]:
+        """Reports that Stripe refused; a reconciliation with ``fix`` plans them anew."""
+        async with self.pool.connection() as connection:
+            return await ledger.refused(connection, tenant_id)
 
     async def run_nightly(self, now: datetime) -> None:
         """Once a day: gauges go on, totals are compared with Stripe's, what is old is deleted."""
@@ -77,6 +86,27 @@ class Metering:
         if self.catalogue.meters:
             await self.reconciler.run(now)
         self._reconciled_on = day
+
+
+def make(
+    database_url: str,
+    pool: Pool,
+    billing: BillingGateway,
+    meters: MeterGateway,
+    catalogue: Catalogue,
+    *,
+    installation: str,
+    notify: Notify | None = None,
+) -> Metering:
+    return Metering(
+        pool,
+        billing,
+        meters,
+        catalogue,
+        Reporter(database_url, meters, installation),
+        Alerts(pool, catalogue, notify),
+        Reconciler(pool, meters),
+    )
 
 
 async def sync_meters(connection: AsyncConnection, catalogue: Catalogue) -> None:

@@ -95,6 +95,7 @@ class Used:
     meter: str
     interval: str
     starts_at: datetime
+    ends_at: datetime
     limits: dict[str, int]
     used: Decimal
 

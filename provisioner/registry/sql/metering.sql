@@ -81,7 +81,7 @@ SELECT date_trunc('hour', r.at, 'UTC') AS hour,
        count(*) FILTER (WHERE r.state = 'sending') AS unknowns,
        count(*) FILTER (WHERE r.state IN ('sent', 'confirmed')) AS knowns,
        (array_agg(r.value ORDER BY r.at DESC, r.report_id DESC) FILTER (WHERE r.state IN ('sent', 'confirmed')))[1] AS last,
-       max(greatest(r.last_attempt_at, r.settled_at)) AS touched_at
+       max(coalesce(r.last_attempt_at, r.settled_at)) AS touched_at
   FROM registry.usage_report r
  WHERE r.customer_id = %(customer_id)s AND r.meter = %(meter)s AND r.at >= %(since)s AND r.at < %(until)s
    AND r.state IN ('sending', 'sent', 'confirmed')
@@ -175,7 +175,7 @@ WITH changed AS (
     SELECT DISTINCT tenant_id, meter FROM registry.usage_entry
      WHERE received_at >= coalesce(%(since)s::timestamptz, '-infinity')
 )
-SELECT h.tenant_id, t.plan, h.meter, p.interval, p.starts_at, t.limits,
+SELECT h.tenant_id, t.plan, h.meter, p.interval, p.starts_at, p.ends_at, t.limits,
        CASE h.aggregation WHEN 'last' THEN (array_agg(h.quantity ORDER BY h.hour DESC))[1] ELSE sum(h.quantity) END AS used
   FROM changed c
   JOIN registry.usage_period p ON p.tenant_id = c.tenant_id
@@ -185,7 +185,7 @@ SELECT h.tenant_id, t.plan, h.meter, p.interval, p.starts_at, t.limits,
                             -- the last bucket of the period before ends where this one begins
                             AND registry.usage_bucket_end(h.hour, p.starts_at, p.ends_at) > p.starts_at
  WHERE t.plan IS NOT NULL
- GROUP BY h.tenant_id, t.plan, h.meter, h.aggregation, p.interval, p.starts_at, t.limits
+ GROUP BY h.tenant_id, t.plan, h.meter, h.aggregation, p.interval, p.starts_at, p.ends_at, t.limits
 -- name: alert
 INSERT INTO registry.usage_alert (tenant_id, meter, period_start, threshold, used, included)
 VALUES (%(tenant_id)s, %(meter)s, %(period_start)s, %(threshold)s, %(used)s, %(included)s)
