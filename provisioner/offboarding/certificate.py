@@ -64,6 +64,7 @@ class Deleted(Model):
     resources: list[Resource] = Field(description="of the tenant's Pulumi stack")
     events_redacted: Number = Field(description="stored webhooks of Stripe whose content was removed")
     timeline_redacted: Number = Field(description="timeline entries from which addresses were removed")
+    others_redacted: Number = Field(description="other rows of the registry: who signed up, who got messages, comments")
     customer_deleted: bool = Field(description="whether Stripe was asked to delete the customer")
 
 

@@ -79,6 +79,7 @@ def compose(
             resources=[Resource(type=each["type"], id=each["id"]) for each in deletion.resources or ()],
             events_redacted=redacted["events"],
             timeline_redacted=redacted["timeline"],
+            others_redacted=redacted["others"],
             customer_deleted=deletion.forget_customer and record.stripe_customer_id is not None,
         ),
         export=copy,

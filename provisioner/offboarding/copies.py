@@ -78,6 +78,7 @@ class Retention:
         """How many copies were deleted. A copy that can't be deleted is tried again, and keeps no other."""
         await asyncio.to_thread(sweep_spool, self.spool)
         async with self.pool.connection() as connection:
+            await deletions.redact_late_messages(connection)
             due = await deletions.copies_due(connection, now)
         removed = 0
         for deletion in due:

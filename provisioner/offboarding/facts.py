@@ -28,11 +28,37 @@ EXPORTED: Mapping[str, tuple[str, ...]] = {
     "operation": ("operation_id", "kind", "status", "reason", "changes", "seconds", "started_at", "finished_at"),
     "event": ("event_id", "type", "object_id", "created_at", "status", "received_at", "processed_at"),
     "deletion": ("deletion_id", "generation", "cause", "reason", "requested_at", "method", "step", "copy_until"),
+    "signup": ("email", "name", "reference", "created_at"),
+    "planned_change": ("plan", "interval", "seats", "requested_at"),
+    "cancellation": ("plan", "at_period_end", "feedback", "comment", "requested_at", "resumed_at"),
+    "cancellation_detail": ("plan", "reason", "feedback", "comment", "canceled_at", "ended_at"),
+    "trial": ("subscription_id", "identity", "started_at", "ends_at", "refused"),
+    "notification": ("kind", "occasion", "recipient", "status", "planned_at", "sent_at"),
+    "notification_profile": ("recipient",),
+    "dunning_episode": ("plan", "opened_at", "amount", "currency", "steps", "closed_at", "outcome"),
+    "entitlement_override": ("kind", "name", "granted", "value", "reason", "created_at", "expires_at"),
+    "storage_usage": ("database_bytes", "files_bytes", "files", "measured_at"),
+    "usage_entry": ("meter", "key", "kind", "hour", "records", "total", "last_value", "last_at", "received_at"),
+    "usage_hour": ("meter", "hour", "aggregation", "records", "total", "last_value", "quantity"),
+    "usage_report": ("meter", "hour", "value", "at", "state", "settled_at"),
+    "usage_period": ("starts_at", "ends_at", "interval"),
+    "usage_alert": ("meter", "period_start", "threshold", "used", "included", "at"),
+}
+#: Of a table, which rows are left out though they are the tenant's.
+_CONDITIONS: Mapping[str, sql.SQL] = {
+    "timeline": sql.SQL("kind <> 'proof'"),  # proofs name the other tenants that they were made against
 }
 #: Table -> why none of it is exported.
 NOT_EXPORTED: Mapping[str, str] = {
     "placement": "where it lives: names of secrets, roles and servers; what the tenant may know is in the manifest",
     "approval": "what operators were asked about stacks",
+    "checkout": "keys of requests to Stripe",
+    "trial_offer": "guards against two trials at once",
+    "trial_exception": "an operator's word about a trial, which the trial shows",
+    "hibernation": "what its instance does at the moment",
+    "rate_window": "calls of the present minute",
+    "usage_quarantine": "usage that was not understood and is not counted",
+    "usage_finding": "differences to Stripe's totals, for operators",
     "tenant_proof": "the last word on its isolation; evidence is handed over by `tenantry prove export`",
 }
 
@@ -44,8 +70,10 @@ def export(connection: psycopg.Connection[Any], tenant_id: str, writer: ExportWr
         columns = [name for name in wanted if name in _columns(connection, table)]
         if not columns:
             continue
-        query = sql.SQL("SELECT {} FROM {} WHERE tenant_id = %s ORDER BY 1").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier("registry", table)
+        query = sql.SQL("SELECT {} FROM {} WHERE tenant_id = %s AND {} ORDER BY 1").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.Identifier("registry", table),
+            _CONDITIONS.get(table, sql.SQL("true")),
         )
         rows = 0
         member = f"registry/{table}.ndjson"

@@ -252,14 +252,32 @@ async def certificate(connection: AsyncConnection, tenant_id: str, generation: i
     return None if row is None else bytes(row[0])
 
 
-async def redact(connection: AsyncConnection, tenant_id: str, customer_id: str | None) -> dict[str, int]:
-    """Take personal data out of what stays: bodies of events, addresses in the timeline. Returns {events, timeline}.
+#: Statements that take personal data out of other topics' tables, in any order.
+_REDACTIONS = (
+    *("redact_signup", "redact_cancellation", "redact_cancellation_detail", "redact_trial", "redact_notification"),
+    *("redact_profile", "remove_offers", "remove_checkout", "remove_storage_usage"),
+)
 
-    An event keeps its id, type, time and object, and the SHA-256 of what was signed.
+
+async def redact(connection: AsyncConnection, tenant_id: str, customer_id: str | None) -> dict[str, int]:
+    """Take personal data out of what stays: bodies of events, addresses in the timeline, who signed up, who got
+    messages, what they said when they left. Returns rows changed: {events, timeline, others}.
+
+    An event keeps its id, type, time and object, and the SHA-256 of what was signed. A message that is still to be
+    sent keeps its recipient until it was: ``redact_late_messages``.
     """
-    events = await connection.execute(_sql("redact_events"), {"tenant_id": tenant_id, "customer_id": customer_id})
-    timeline = await connection.execute(_sql("redact_timeline"), {"tenant_id": tenant_id, "address": ADDRESS})
-    return {"events": events.rowcount, "timeline": timeline.rowcount}
+    parameters = {"tenant_id": tenant_id, "customer_id": customer_id, "address": ADDRESS}
+    events = await connection.execute(_sql("redact_events"), parameters)
+    timeline = await connection.execute(_sql("redact_timeline"), parameters)
+    others = 0
+    for name in _REDACTIONS:
+        others += (await connection.execute(_sql(name), parameters)).rowcount
+    return {"events": events.rowcount, "timeline": timeline.rowcount, "others": others}
+
+
+async def redact_late_messages(connection: AsyncConnection) -> int:
+    """Of tenants that are deleted: those that were sent after their end. Returns how many."""
+    return (await connection.execute(_sql("redact_late_messages"))).rowcount
 
 
 async def _all(connection: AsyncConnection, name: str, parameters: dict[str, Any]) -> list[DeletionRecord]:

@@ -81,3 +81,28 @@ UPDATE registry.timeline
    SET summary = regexp_replace(summary, %(address)s, '[redacted]', 'g'),
        detail = regexp_replace(detail::text, %(address)s, '[redacted]', 'g')::jsonb
  WHERE tenant_id = %(tenant_id)s AND (summary ~ %(address)s OR detail::text ~ %(address)s)
+-- name: redact_signup
+UPDATE registry.signup SET email = '[redacted]', name = NULL, reference = '[redacted]'
+ WHERE tenant_id = %(tenant_id)s AND email <> '[redacted]'
+-- name: redact_cancellation
+UPDATE registry.cancellation SET comment = NULL WHERE tenant_id = %(tenant_id)s AND comment IS NOT NULL
+-- name: redact_cancellation_detail
+UPDATE registry.cancellation_detail SET comment = NULL WHERE tenant_id = %(tenant_id)s AND comment IS NOT NULL
+-- name: redact_trial
+UPDATE registry.trial SET identity = NULL WHERE tenant_id = %(tenant_id)s AND identity LIKE '%%@%%'
+-- name: redact_notification
+UPDATE registry.notification SET recipient = '{}', fields = '{}'
+ WHERE tenant_id = %(tenant_id)s AND status NOT IN ('pending', 'sending') AND (recipient, fields) <> ('{}', '{}')
+-- name: redact_profile
+UPDATE registry.notification_profile SET recipient = '{}' WHERE tenant_id = %(tenant_id)s AND recipient <> '{}'
+-- name: remove_offers
+DELETE FROM registry.trial_offer WHERE tenant_id = %(tenant_id)s
+-- name: remove_checkout
+DELETE FROM registry.checkout WHERE tenant_id = %(tenant_id)s
+-- name: remove_storage_usage
+DELETE FROM registry.storage_usage WHERE tenant_id = %(tenant_id)s
+-- name: redact_late_messages
+UPDATE registry.notification n SET recipient = '{}', fields = '{}'
+ WHERE n.status NOT IN ('pending', 'sending') AND (n.recipient, n.fields) <> ('{}', '{}')
+   AND EXISTS (SELECT FROM registry.deletion d WHERE d.tenant_id = n.tenant_id AND d.generation >= n.generation
+                  AND d.step = 'complete')
