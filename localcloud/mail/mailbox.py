@@ -74,7 +74,7 @@ class Arrived:
         bodies = {}
         for form, kind in (("text", "plain"), ("html", "html")):
             part = message.get_body((kind,))
-            bodies[form] = None if part is None else part.get_content()
+            bodies[form] = None if part is None else part.get_content().replace("\r\n", "\n")
         return {**self.summary(), "headers": [[name, str(value)] for name, value in message.items()], **bodies}
 
 

@@ -11,141 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 from psycopg_pool import AsyncConnectionPool
 
-from components.spec import DatabaseEndpoint, Environment, PlatformOutputs, PlatformSpec, TenantOutputs, TenantSpec
-from components.tiers import TIERS
+from components.spec import Environment, PlatformSpec
+from localcloud.simulation.paper import PLATFORM as PLATFORM  # tests find it here
+from localcloud.simulation.paper import PaperStacks
 from provisioner.billing import catalogue as catalogues
 from provisioner.billing import webhooks
 from provisioner.billing.fake import FakeGateway, event_document
-from provisioner.deployer import Operation, OperationResult
 from provisioner.desired import Installation
 from provisioner.errors import TenantryError
 from provisioner.inbox import Inbox, classify
-from provisioner.operate import Held, Operator, Pool
+from provisioner.operate import Pool
 from provisioner.reconcile import Outcome, Reconciler
 from provisioner.registry import events, placements, platforms, tenants
 from provisioner.registry.migrate import migrate
-from provisioner.registry.operations import OperationKind
 from provisioner.registry.tenants import TenantRecord
-from provisioner.stack_request import StackInputs
 from provisioner.sweep import Sweep
 
 ROOT = Path(__file__).parents[4]
 CATALOGUE = catalogues.load(ROOT / "example" / "plans.toml")
 APP_SCHEMA = ROOT / "example" / "app_schema"
 INSTALLATION = Installation("test", Environment.DEVELOPMENT, 2)
-
-PLATFORM = PlatformOutputs(
-    cell="default",
-    account_id="123456789012",
-    region="us-east-1",
-    vpc_id="vpc-1",
-    private_subnet_ids=("subnet-1", "subnet-2"),
-    db_subnet_group="group",
-    db_parameter_group="parameters",
-    app_security_group_id="sg-1",
-    shared_instance_identifier="shared",
-    shared_database=DatabaseEndpoint(address="127.0.0.1", port=5432, name="tenantry"),
-    shared_master_secret_arn="arn:master",
-    pool_login="pool_app",
-    pool_login_secret_arn="arn:pool",
-    pool_token_secret_arn="arn:token",
-    shared_bucket="shared",
-    platform_key_arn="arn:key",
-    shared_role_arn="arn:role",
-    permissions_boundary_arn="arn:boundary",
-    alarm_topic_arn="arn:topic",
-    app_schema_version=2,
-)
-
-
-class _OnPaper(Held):
-    """Nobody else is there to take it over."""
-
-    async def require(self, connection: AsyncConnection) -> None:
-        return
-
-
-@dataclass
-class PaperStacks(Operator):
-    """Takes down what the engine would be asked to do; ``fail`` is raised by the next operations instead."""
-
-    stacks: dict[str, TenantSpec] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    log: list[tuple[str, str]] = field(default_factory=list)  #: (stack, kind) of every operation that was begun
-    fail: list[TenantryError] = field(default_factory=list)
-    purged: list[str] = field(default_factory=list)
-    _counter: Any = field(default_factory=lambda: itertools.count(1))
-
-    @asynccontextmanager
-    async def hold(self, stack_name: str, *, wait_s: float = 0.0) -> AsyncIterator[Held]:
-        yield _OnPaper(None, stack_name)  # type: ignore[arg-type]
-
-    async def run(
-        self,
-        held: Held,
-        operation: Operation,
-        kind: OperationKind,
-        inputs: StackInputs,
-        *,
-        tenant_id: str | None,
-        reason: str,
-        refresh: bool = False,
-    ) -> OperationResult:
-        self.log.append((held.stack_name, kind.value))
-        if self.fail:
-            raise self.fail.pop(0)
-        spec = TenantSpec.model_validate_json(inputs.config["tenantry:spec"])
-        self.versions[held.stack_name] = str(next(self._counter))
-        if operation is Operation.DESTROY:
-            assert not self.stacks[held.stack_name].protect, "a protected stack was to be destroyed"
-            del self.stacks[held.stack_name], self.versions[held.stack_name]
-            return OperationResult(held.stack_name, operation, {}, {"delete": 1}, 0.1, ())
-        self.stacks[held.stack_name] = spec
-        outputs = _outputs(spec).model_dump(mode="json")
-        version = self.versions[held.stack_name]
-        return OperationResult(
-            held.stack_name, operation, {"tenant": outputs}, {"create": 1}, 0.1, (), checkpoint_version=version
-        )
-
-    # What the reconciler asks of the state store
-
-    def checkpoint_version(self, stack_name: str) -> str | None:
-        return self.versions.get(stack_name)
-
-    def checkpoint_versions(self) -> dict[str, str]:
-        return dict(self.versions)
-
-    def deployment(self, stack_name: str) -> dict[str, Any] | None:
-        spec = self.stacks.get(stack_name)
-        return None if spec is None else {"resources": [{"urn": "urn", "protect": spec.protect}]}
-
-    async def purge(self, outputs: TenantOutputs, platform: PlatformOutputs) -> None:
-        self.purged.append(outputs.tenant_id)
-
-
-def _outputs(spec: TenantSpec) -> TenantOutputs:
-    own = TIERS[spec.tier]
-    name = f"t_{spec.tenant_id}"
-    return TenantOutputs(
-        tenant_id=spec.tenant_id,
-        generation=spec.generation,
-        cell=spec.cell,
-        tier=spec.tier,
-        epoch=spec.epoch,
-        access=spec.access,
-        database=DatabaseEndpoint(address="127.0.0.1", port=5432, name=name if own.own_instance else "tenantry"),
-        db_schema=name if own.own_schema else "pool",
-        login=name if own.own_login else "pool_app",
-        login_secret_arn=f"arn:{name}",
-        bucket=name if own.own_bucket else "shared",
-        prefix="" if own.own_bucket else f"{spec.tenant_id}/",
-        kms_key_arn="arn:key",
-        role_arn="arn:role",
-        app_schema_version=spec.app_schema_version,
-    )
 
 
 @dataclass
@@ -232,7 +120,7 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(database_url: str) -> AsyncIterator[Service]:
+async def open_service(database_url: str, gateway: FakeGateway | None = None) -> AsyncIterator[Service]:
     migrate(database_url, database_url)
     pool: Pool
     async with AsyncConnectionPool(database_url, min_size=1, max_size=4, open=False) as pool:
@@ -241,7 +129,7 @@ async def open_service(database_url: str) -> AsyncIterator[Service]:
                 connection, PlatformSpec(installation="test", environment=Environment.DEVELOPMENT, app_schema_version=2)
             )
             await platforms.record_outputs(connection, PLATFORM, "platform")
-        gateway = FakeGateway()
+        gateway = gateway or FakeGateway()
         stacks = PaperStacks()
         inbox = Inbox(pool, gateway, CATALOGUE, "default")
         reconciler = Reconciler(
