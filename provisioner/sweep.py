@@ -10,7 +10,7 @@ import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -46,27 +46,27 @@ class Sweep:
     pool: Pool
     inbox: Inbox
     reconciler: Reconciler
-    last_swept_at: float | None = None  #: Unix seconds
+    last_swept_at: float | None = None  #: billing time, Unix seconds
 
     async def run(self) -> SweepResult:
         """Queue what is behind. Raises ``StripeUnavailable`` when Stripe can't be listed."""
         began = time.monotonic()
-        started_at = time.time()
+        now = await self.inbox.gateway.now()
         result = SweepResult()
         async with self.pool.connection() as connection:
             stranded = await events.stranded(connection, older_than_s=STRANDED_AFTER_S)
             await queue.defer_events(connection, stranded)
         result.requeued_events = len(stranded)
-        result.recovered_events = await self._recover_events()
+        result.recovered_events = await self._recover_events(now.timestamp())
         documents = await self._subscriptions()
-        result.queued = await self._queue_behind(documents, result)
-        self.last_swept_at = started_at
+        result.queued = await self._queue_behind(documents, result, now)
+        self.last_swept_at = now.timestamp()
         result.seconds = round(time.monotonic() - began, 3)
         return result
 
-    async def _recover_events(self) -> int:
+    async def _recover_events(self, now: float) -> int:
         """Events that were never delivered go through the inbox like others: what is wrong with them is seen there."""
-        since = self.last_swept_at - EVENTS_OVERLAP_S if self.last_swept_at else time.time() - EVENTS_KEPT_S
+        since = self.last_swept_at - EVENTS_OVERLAP_S if self.last_swept_at else now - EVENTS_KEPT_S
         recovered = 0
         async for document in self.inbox.gateway.events(since=int(since), undelivered_only=True):
             body = json.dumps(document, separators=(",", ":")).encode()
@@ -91,7 +91,9 @@ class Sweep:
                 found[identifier].append(document)
         return found
 
-    async def _queue_behind(self, documents: dict[str, list[dict[str, Any]]], result: SweepResult) -> list[str]:
+    async def _queue_behind(
+        self, documents: dict[str, list[dict[str, Any]]], result: SweepResult, now: datetime
+    ) -> list[str]:
         async with self.pool.connection() as connection:
             records = await tenants.all_tenants(connection)
             cells = {record.cell: record for record in await platforms.all_platforms(connection)}
@@ -103,12 +105,13 @@ class Sweep:
         async with self.pool.connection() as connection:
             records = await tenants.all_tenants(connection)
         versions = await asyncio.to_thread(self.reconciler.state.checkpoint_versions)
-        now = datetime.now(UTC)
+        clocks = await self._test_clocks(documents)
         behind = []
         for index, record in enumerate(records):
             bought = documents.get(record.stripe_customer_id or "", [])
             try:
-                if self.reconciler.is_behind(record, bought, cells.get(record.cell), versions, now):
+                at = clocks.get(record.stripe_customer_id or "", now)
+                if self.reconciler.is_behind(record, bought, cells.get(record.cell), versions, at):
                     behind.append(record)
             except Exception as error:  # one tenant that can't be judged must not keep the others from being swept
                 log.error("sweep.tenant_unreadable", tenant_id=record.tenant_id, exc_info=error)
@@ -117,6 +120,18 @@ class Sweep:
             if index % 50 == 49:
                 await asyncio.sleep(0)  # the same loop serves jobs
         return await self._queue(behind)
+
+    async def _test_clocks(self, documents: dict[str, list[dict[str, Any]]]) -> dict[str, datetime]:
+        """customer -> its time, for those of a test account that live by a test clock."""
+        found: dict[str, datetime] = {}
+        times: dict[str, datetime] = {}
+        for customer, bought in documents.items():
+            clock = bought[0]["customer"].get("test_clock") if isinstance(bought[0].get("customer"), dict) else None
+            if isinstance(clock, str):
+                if clock not in times:
+                    times[clock] = await self.inbox.gateway.now(clock)
+                found[customer] = times[clock]
+        return found
 
     async def _adopt(self, documents: list[dict[str, Any]]) -> None:
         for document in documents:
