@@ -1,4 +1,4 @@
-"""What a cached check of an entitlement costs, the tenant taken from the context, beside OpenFeature's in-memory provider.
+"""What a cached check of an entitlement costs, the tenant taken from the context. Beside it: OpenFeature in memory.
 
 Both are asked the same question in turns, in one process, while the refresher of 1,000 tenants runs beside. The control
 plane is a stub that answers at once: a check never asks it.
