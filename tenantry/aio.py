@@ -21,7 +21,14 @@ from tenantry.config import Config
 from tenantry.context import require_tenant, tenant_context
 from tenantry.entitlement_cache import Known
 from tenantry.entitlements import Entitlements, Rate
-from tenantry.errors import BrokerUnavailable, EntitlementsNotLoaded, TenantSuspended, UnknownTenant
+from tenantry.errors import (
+    BrokerUnavailable,
+    EntitlementsNotLoaded,
+    TenantReadOnly,
+    TenantryError,
+    TenantSuspended,
+    UnknownTenant,
+)
 from tenantry.files import AsyncTenantFiles
 from tenantry.metering import Meter
 from tenantry.placement import Placement
@@ -99,8 +106,11 @@ class AsyncTenantry(EntitlementChecks):
                 try:
                     yield session
                 except BaseException as error:
-                    if entry.outdated(error):
+                    if entry.outdated(error) or entry.refused_write(session.placement, error):
                         self._distrust(tenant)
+                    told = await self._told(session.placement, error)
+                    if told is not None:
+                        raise told from error
                     raise
 
     async def run(
@@ -248,13 +258,28 @@ class AsyncTenantry(EntitlementChecks):
         """A placement and credentials of one epoch, if at all possible."""
         placement = admitted(tenant, await self._router.placement(tenant))
         credentials = await self._issued(tenant, fresh=fresh)
-        if credentials.epoch < placement.epoch and not fresh:
+        if (credentials.epoch < placement.epoch or credentials.writes != placement.writes) and not fresh:
+            # moved, or issued before the tenant lost, or got back, the right to write
             self._credentials.forget(tenant)
             credentials = await self._issued(tenant, fresh=False)
         if credentials.epoch > placement.epoch:
             self._router.cache.distrust(tenant)
             placement = admitted(tenant, await self._router.placement(tenant))
         return placement, credentials
+
+    async def _told(self, placement: Placement, error: BaseException) -> TenantReadOnly | None:
+        """The SDK's error for a write that was refused because the tenant may only read; None for any other."""
+        if not entry.refused_write(placement, error):
+            return None
+        if placement.writes:  # when the session began
+            try:
+                now = await self._router.placement(placement.tenant_id)
+            except TenantryError:
+                return None
+            if now is None or now.writes or not now.serves:
+                return None
+            placement = now
+        return entry.read_only(placement)
 
     async def _issued(self, tenant: str, *, fresh: bool) -> DatabaseCredentials:
         kept = None if fresh else self._credentials.wanted(tenant)

@@ -99,7 +99,9 @@ class AwsSessions:
         return TenantAwsSession(inner, self._config.aws_endpoint_url)
 
     def _of(self, placement: Placement) -> _Held:
-        key = (placement.tenant_id, placement.generation, placement.epoch, placement.role_arn, placement.region)
+        # by whether it may write, too: credentials of a tenant that may only read are good for nothing else
+        of = (placement.tenant_id, placement.generation, placement.epoch, placement.role_arn, placement.region)
+        key = (*of, placement.writes)
         with self._lock:
             held = self._held.setdefault(key, _Held())
             self._held.move_to_end(key)

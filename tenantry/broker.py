@@ -14,6 +14,7 @@ import httpx
 
 from tenantry.config import Config
 from tenantry.errors import BrokerUnavailable, ConfigurationInvalid, TenantryError, TenantSuspended, UnknownTenant
+from tenantry.placement import WRITING
 
 DATABASE = "/v1/broker/database"
 AWS = "/v1/broker/aws"
@@ -28,10 +29,22 @@ class DatabaseCredentials:
     token: str | None = field(repr=False)
     epoch: int
     expires_at: float
+    access: str = "full"  #: what they were issued for; a service of an earlier release issues them for nothing else
+
+    @property
+    def writes(self) -> bool:
+        return self.access in WRITING
 
     @classmethod
     def parse(cls, body: dict[str, Any]) -> DatabaseCredentials:
-        return cls(body["username"], body["password"], body["token"], int(body["epoch"]), _unix(body["expires_at"]))
+        return cls(
+            body["username"],
+            body["password"],
+            body["token"],
+            int(body["epoch"]),
+            _unix(body["expires_at"]),
+            str(body.get("access", "full")),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,12 +90,24 @@ def _refusal(tenant_id: str, response: httpx.Response) -> TenantryError:
     if status == 404 and code == "unknown_tenant":
         return UnknownTenant(f"no tenant {tenant_id!r} stands", hint="check the id")
     if status == 403:
-        return TenantSuspended(f"access of tenant {tenant_id!r} is withdrawn ({code})", hint="its subscription decides")
+        said = _message(response)
+        return TenantSuspended(
+            f"access of tenant {tenant_id!r} is withdrawn ({code}{': ' + said if said else ''})",
+            hint="its subscription decides",
+        )
     if status == 401:
         return ConfigurationInvalid("the broker refused the application token", hint="set TENANTRY_APPLICATION_TOKEN")
     if 400 <= status < 500 and status not in (408, 429):
         return ConfigurationInvalid(f"the broker refused the request: {status} {code}", hint="check TENANTRY_API_URL")
     return BrokerUnavailable(f"the broker failed: {status} {code}", hint="try again")
+
+
+def _message(response: httpx.Response) -> str:
+    """The service's own words about a tenant, cut short: they end in an error's text."""
+    try:
+        return str(response.json()["error"]["message"])[:200]
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _code(response: httpx.Response) -> str:

@@ -20,7 +20,7 @@ from tenantry.config import Config
 from tenantry.context import require_tenant, tenant_context
 from tenantry.entitlement_cache import Known
 from tenantry.entitlements import Entitlements
-from tenantry.errors import BrokerUnavailable, TenantSuspended, UnknownTenant
+from tenantry.errors import BrokerUnavailable, TenantReadOnly, TenantryError, TenantSuspended, UnknownTenant
 from tenantry.files import TenantFiles
 from tenantry.metering import Meter
 from tenantry.placement import Placement
@@ -90,8 +90,11 @@ class Tenantry(EntitlementChecks):
             try:
                 yield session
             except BaseException as error:
-                if entry.outdated(error):
+                if entry.outdated(error) or entry.refused_write(session.placement, error):
                     self._distrust(tenant)
+                told = self._told(session.placement, error)
+                if told is not None:
+                    raise told from error
                 raise
 
     def run(self, work: Callable[[TenantSession], T], tenant_id: str | None = None, *, attempts: int = 3) -> T:
@@ -216,13 +219,28 @@ class Tenantry(EntitlementChecks):
         """A placement and credentials of one epoch, if at all possible."""
         placement = admitted(tenant, self._router.placement(tenant))
         credentials = self._issued(tenant, fresh=fresh)
-        if credentials.epoch < placement.epoch and not fresh:
+        if (credentials.epoch < placement.epoch or credentials.writes != placement.writes) and not fresh:
+            # moved, or issued before the tenant lost, or got back, the right to write
             self._credentials.forget(tenant)
             credentials = self._issued(tenant, fresh=False)
         if credentials.epoch > placement.epoch:
             self._router.cache.distrust(tenant)
             placement = admitted(tenant, self._router.placement(tenant))
         return placement, credentials
+
+    def _told(self, placement: Placement, error: BaseException) -> TenantReadOnly | None:
+        """The SDK's error for a write that was refused because the tenant may only read; None for any other."""
+        if not entry.refused_write(placement, error):
+            return None
+        if placement.writes:  # when the session began
+            try:
+                now = self._router.placement(placement.tenant_id)
+            except TenantryError:
+                return None
+            if now is None or now.writes or not now.serves:
+                return None
+            placement = now
+        return entry.read_only(placement)
 
     def _issued(self, tenant: str, *, fresh: bool) -> DatabaseCredentials:
         kept = None if fresh else self._credentials.wanted(tenant)

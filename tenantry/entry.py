@@ -7,7 +7,7 @@ from enum import Enum
 import psycopg
 
 from tenantry.broker import DatabaseCredentials
-from tenantry.errors import DatabaseUnavailable, EntryRefused, TenantryError
+from tenantry.errors import DatabaseUnavailable, EntryRefused, TenantReadOnly, TenantryError
 from tenantry.placement import Placement
 
 # One round trip: the materialised CTE runs before current_tenant() is called, so an unverifiable token is refused
@@ -18,6 +18,11 @@ _ENTER_POOL = (
     " SELECT tenantry.current_tenant() FROM entered"
 )
 _ENTER_OWN = "SELECT set_config('search_path', %s, true), set_config('app.current_tenant', %s, true)"
+# Of a tenant that may only read. The database refuses its writes whatever a session sets: this makes every tier say so
+# with the same SQLSTATE, before a statement is looked at any closer.
+_READ_ONLY = ", set_config('transaction_read_only', 'on', true)"
+_ENTER_POOL_READ_ONLY = _ENTER_POOL.replace(") SELECT", _READ_ONLY + ") SELECT")
+_ENTER_OWN_READ_ONLY = _ENTER_OWN + _READ_ONLY
 
 #: undoes what another tenant's statements may have left on the connection: temporary tables, settings, cursors
 RESET = "DISCARD ALL"
@@ -32,8 +37,9 @@ def entry_statement(placement: Placement, credentials: DatabaseCredentials) -> t
                 f"the broker issued no entry token for tenant {placement.tenant_id!r} of the pool",
                 hint="its placement changed this moment; try again",
             )
-        return _ENTER_POOL, (path, placement.tenant_id, credentials.token)
-    return _ENTER_OWN, (path, placement.tenant_id)
+        enter = _ENTER_POOL if placement.writes else _ENTER_POOL_READ_ONLY
+        return enter, (path, placement.tenant_id, credentials.token)
+    return _ENTER_OWN if placement.writes else _ENTER_OWN_READ_ONLY, (path, placement.tenant_id)
 
 
 def search_path(schema: str) -> str:
@@ -96,6 +102,27 @@ def failure(placement: Placement, error: psycopg.Error) -> TenantryError | psyco
 def outdated(error: BaseException) -> bool:
     """Whether an error inside a session means that what is known of the tenant may be out of date."""
     return isinstance(error, psycopg.Error) and remedy(error) is not Remedy.NONE
+
+
+_READ_ONLY_TRANSACTION = "25006"
+_DENIED = "42501"
+
+
+def refused_write(placement: Placement, error: BaseException) -> bool:
+    """Whether ``error``, inside a session of ``placement``, is what the refusal of a write looks like.
+
+    One that began when the tenant could write and then loses its privileges is denied them like any other.
+    """
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return state == _READ_ONLY_TRANSACTION or (state == _DENIED and placement.writes)
+
+
+def read_only(placement: Placement) -> TenantReadOnly:
+    """What a refused write of such a tenant is raised as."""
+    return TenantReadOnly(
+        f"tenant {placement.tenant_id!r} may read and not write ({placement.because})",
+        hint="a payment lets it write again",
+    )
 
 
 _RETRYABLE = ("40001", "40P01")

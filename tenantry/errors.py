@@ -5,6 +5,7 @@ TenantryError
 ├── TenantConflict         work for one tenant was begun inside another tenant's
 ├── UnknownTenant          no such tenant stands
 ├── TenantSuspended        the tenant's access is withdrawn
+├── TenantReadOnly         the tenant may read and not write; says why
 ├── NotEntitled            the tenant's plan does not have the feature
 ├── LimitExceeded          it would be more than the tenant's plan allows
 ├── RateLimited            the tenant has made all the calls that its plan allows for now
@@ -60,6 +61,10 @@ class UnknownTenant(TenantryError):
 
 class TenantSuspended(TenantryError):
     code = "tenant_suspended"
+
+
+class TenantReadOnly(TenantryError):
+    code = "tenant_read_only"
 
 
 class NotEntitled(TenantryError):

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from botocore.exceptions import ClientError
 
+from tenantry.entry import read_only
 from tenantry.errors import InvalidFileName
 from tenantry.placement import Placement
 
@@ -85,8 +86,12 @@ class TenantFiles:
         return self._placement.prefix
 
     def put(self, name: str, body: bytes | IO[bytes], *, content_type: str = "application/octet-stream") -> None:
-        """Write a whole file, at most 5 GiB. Raises LimitExceeded for more than the tenant may store."""
+        """Write a whole file, at most 5 GiB.
+
+        Raises LimitExceeded for more than the tenant may store, TenantReadOnly if it may only read.
+        """
         key = checked_name(self._placement, name)
+        self._require_writes()
         if self.allowance is not None:
             self.allowance(size_of(body))
         self._client.put_object(
@@ -129,8 +134,15 @@ class TenantFiles:
                 yield FileInfo(each["Key"].removeprefix(self.prefix), each["Size"], each["LastModified"])
 
     def delete(self, name: str) -> None:
-        """Delete a file; one that does not exist is no error."""
-        self._client.delete_object(Bucket=self.bucket, Key=checked_name(self._placement, name))
+        """Delete a file; one that does not exist is no error. Raises TenantReadOnly if the tenant may only read."""
+        key = checked_name(self._placement, name)
+        self._require_writes()
+        self._client.delete_object(Bucket=self.bucket, Key=key)
+
+    def _require_writes(self) -> None:
+        """S3 would refuse it too, and not say why."""
+        if not self._placement.writes:
+            raise read_only(self._placement)
 
 
 class AsyncTenantFiles:

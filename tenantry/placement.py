@@ -12,7 +12,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-FULL_ACCESS = "full"
+#: access with which a tenant may read its data, and with which it may change it; none that this release does not know
+SERVING = frozenset({"full", "grace", "throttled", "read_only"})
+WRITING = SERVING - {"read_only"}
 #: what a tenant's id can be; anything else names no tenant, whoever asks for it
 TENANT_ID = re.compile(r"[a-z](?:[a-z0-9]|-(?!-)){1,38}[a-z0-9]")
 
@@ -37,6 +39,8 @@ COLUMNS = (
     "features",
     "limits",
     "updated_at",
+    "access_reason",
+    "access_since",
 )
 QUERY = f"SELECT {', '.join(COLUMNS)} FROM tenantry_v1.placement WHERE tenant_id = %s"  # noqa: S608 - constants only
 CHANNEL = "tenantry_placement"
@@ -44,7 +48,10 @@ CHANNEL = "tenantry_placement"
 
 @dataclass(frozen=True)
 class Placement:
-    """One row of ``tenantry_v1.placement``. ``prefix`` ends in ``/``, or is ``''`` where the bucket is the tenant's."""
+    """One row of ``tenantry_v1.placement``. ``prefix`` ends in ``/``, or is ``''`` where the bucket is the tenant's.
+
+    ``access_reason`` is why the access is what it is, as ``payment_overdue``; docs/lifecycle.md has all.
+    """
 
     tenant_id: str
     generation: int
@@ -66,6 +73,24 @@ class Placement:
     features: frozenset[str] = frozenset()
     limits: Mapping[str, Any] = field(default_factory=dict)
     updated_at: datetime | None = None
+    access_reason: str | None = None
+    access_since: datetime | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether the tenant may read its data."""
+        return self.access in SERVING
+
+    @property
+    def writes(self) -> bool:
+        """Whether the tenant may change its data."""
+        return self.access in WRITING
+
+    @property
+    def because(self) -> str:
+        """``read_only, payment_failed since 2026-11-20``, as far as it is known."""
+        reason = f", {self.access_reason}" if self.access_reason else ""
+        return f"{self.access}{reason}" + (f" since {self.access_since:%Y-%m-%d}" if self.access_since else "")
 
     @property
     def pooled(self) -> bool:

@@ -14,7 +14,7 @@ from tenantry.announcements import Announcements, Follower
 from tenantry.config import KEEPALIVES, Config
 from tenantry.deadline import break_connection, deadline
 from tenantry.errors import ControlPlaneUnavailable, TenantSuspended, UnknownTenant
-from tenantry.placement import CHANNEL, FULL_ACCESS, QUERY, TENANT_ID, Placement, PlacementCache, Trust
+from tenantry.placement import CHANNEL, QUERY, TENANT_ID, Placement, PlacementCache, Trust
 from tenantry.pools import ConnectionPools, Sync
 from tenantry.slots import Slots
 
@@ -35,11 +35,19 @@ def admitted(tenant_id: str, placement: Placement | None) -> Placement:
     """``placement`` if work may be done there. Raises UnknownTenant or TenantSuspended."""
     if placement is None:
         raise UnknownTenant(f"no tenant {tenant_id!r} stands", hint="check the id")
-    if placement.access != FULL_ACCESS:
+    if not placement.serves:
         raise TenantSuspended(
-            f"access of tenant {tenant_id!r} is withdrawn ({placement.access})", hint="its subscription decides"
+            f"access of tenant {tenant_id!r} is withdrawn ({placement.because})",
+            hint=_WAY_BACK.get(placement.access, "its subscription decides"),
         )
     return placement
+
+
+_WAY_BACK = {
+    "suspended": "a payment opens it again",
+    "hibernated": "a payment starts its database again, which takes minutes",
+    "retained": "its subscription has ended and its data is kept: subscribing again brings it back",
+}
 
 
 def unavailable(error: BaseException) -> ControlPlaneUnavailable:

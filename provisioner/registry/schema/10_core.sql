@@ -269,5 +269,5 @@ CREATE OR REPLACE TRIGGER operation_step_changed AFTER INSERT OR UPDATE ON regis
 CREATE OR REPLACE VIEW tenantry_v1.placement AS
 SELECT p.tenant_id, p.generation, p.cell, p.region, p.tier, p.epoch, p.access, p.db_host, p.db_port, p.db_name, p.db_schema,
        p.db_login, p.bucket, p.prefix, p.kms_key_arn, p.role_arn, t.plan, t.features, t.limits,
-       greatest(p.updated_at, t.updated_at) AS updated_at
+       greatest(p.updated_at, t.updated_at) AS updated_at, t.access_reason, t.access_since
   FROM registry.placement p JOIN registry.tenant t USING (tenant_id);

@@ -155,7 +155,8 @@ class World:
 COLUMNS = """
     tenant_id text PRIMARY KEY, generation int, cell text, region text, tier text, epoch bigint, access text,
     db_host text, db_port int, db_name text, db_schema text, db_login text, bucket text, prefix text,
-    kms_key_arn text, role_arn text, plan text, features text[], limits jsonb, updated_at timestamptz
+    kms_key_arn text, role_arn text, plan text, features text[], limits jsonb, updated_at timestamptz,
+    access_reason text, access_since timestamptz
 """
 
 
@@ -204,14 +205,15 @@ def make_world(cluster: Cluster) -> Iterator[World]:
     world.admin(
         f"""
         GRANT USAGE ON SCHEMA tenantry TO pool_{suffix};
-        GRANT EXECUTE ON FUNCTION tenantry.current_tenant() TO pool_{suffix};
+        GRANT EXECUTE ON FUNCTION tenantry.current_tenant(), tenantry.writing_tenant() TO pool_{suffix};
         CREATE SCHEMA app;
         SET search_path = app;
         {NOTE};
         ALTER TABLE note ENABLE ROW LEVEL SECURITY;
         ALTER TABLE note FORCE ROW LEVEL SECURITY;
         CREATE POLICY tenant ON note USING (tenant_id = (SELECT tenantry.current_tenant()))
-            WITH CHECK (tenant_id = (SELECT tenantry.current_tenant()));
+            WITH CHECK (tenant_id = (SELECT tenantry.writing_tenant()));
+        CREATE POLICY deletion ON note AS RESTRICTIVE FOR DELETE USING (tenant_id = (SELECT tenantry.writing_tenant()));
         GRANT USAGE ON SCHEMA app TO pool_{suffix};
         GRANT SELECT, INSERT, UPDATE, DELETE ON note TO pool_{suffix};
         """
