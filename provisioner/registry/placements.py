@@ -42,9 +42,7 @@ class PlacementRecord:
     updated_at: datetime
 
 
-async def put(
-    connection: AsyncConnection, outputs: TenantOutputs, platform: PlatformOutputs, access: Access
-) -> None:
+async def put(connection: AsyncConnection, outputs: TenantOutputs, platform: PlatformOutputs, access: Access) -> None:
     """``access``: what the tenant may do; a stack knows only what it enforces of it."""
     await connection.execute(
         _sql("put"),

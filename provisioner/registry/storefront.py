@@ -214,9 +214,9 @@ async def record_trial(
     identity: str | None,
     started_at: datetime,
     ends_at: datetime,
-) -> None:
-    """A trial that a subscription has or had; known ones may have got another end."""
-    await connection.execute(
+) -> bool:
+    """A trial that a subscription has or had; known ones may have got another end. Whether it was not known yet."""
+    cursor = await connection.execute(
         _sql("record_trial"),
         {
             "subscription_id": subscription_id,
@@ -227,8 +227,16 @@ async def record_trial(
             "ends_at": ends_at,
         },
     )
+    row = await cursor.fetchone()
     if identity is not None:
         await connection.execute(_sql("settle_trial_offer"), {"identity": identity, "tenant_id": tenant_id})
+    return row is not None and bool(row[0])
+
+
+async def trials_after(connection: AsyncConnection, subscription_id: str) -> list[str]:
+    """Other tenants of the customer or company whose trials came later, and were taken for the first until now."""
+    cursor = await connection.execute(_sql("trials_after"), {"subscription_id": subscription_id})
+    return [str(row[0]) for row in await cursor.fetchall()]
 
 
 async def refused_trials(connection: AsyncConnection, subscription_ids: Sequence[str]) -> frozenset[str]:

@@ -44,7 +44,7 @@ async def refused_trials(
         if not tenant_id:
             continue
         tenant_of[document["id"]] = tenant_id
-        await storefront.record_trial(
+        news = await storefront.record_trial(
             connection,
             document["id"],
             tenant_id=tenant_id,
@@ -53,6 +53,11 @@ async def refused_trials(
             started_at=_moment(document["trial_start"]),
             ends_at=_moment(document.get("trial_end") or document["trial_start"]),
         )
+        if news and (others := await storefront.trials_after(connection, document["id"])):
+            # seen late: what was taken for the first trial was none
+            await queue.defer_reconcile(
+                connection, others, reason=f"an earlier trial: {document['id']}", priority=Priority.EVENT
+            )
     repeated = await storefront.refused_trials(connection, running)
     excused = {each for each in sorted(repeated) if await _excused(connection, tenant_of.get(each), each)}
     refused = repeated - excused

@@ -70,9 +70,11 @@ CREATE TABLE IF NOT EXISTS registry.trial_offer (
 
 -- An operator lets a tenant have a trial that would not be its company's first.
 CREATE TABLE IF NOT EXISTS registry.trial_exception (
-    tenant_id  text PRIMARY KEY,
-    allowed_by text NOT NULL,
-    reason     text NOT NULL,
-    allowed_at timestamptz NOT NULL DEFAULT now(),
-    used_by    text                             -- the subscription whose trial it was for
+    exception_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id    text NOT NULL,
+    allowed_by   text NOT NULL,
+    reason       text NOT NULL,
+    allowed_at   timestamptz NOT NULL DEFAULT now(),
+    used_by      text UNIQUE                    -- the subscription whose trial it is for; null: the next one
 );
+CREATE UNIQUE INDEX IF NOT EXISTS trial_exception_unused ON registry.trial_exception (tenant_id) WHERE used_by IS NULL;

@@ -58,6 +58,12 @@ INSERT INTO registry.trial (subscription_id, tenant_id, customer_id, identity, s
 VALUES (%(subscription_id)s, %(tenant_id)s, %(customer_id)s, %(identity)s, %(started_at)s, %(ends_at)s)
 ON CONFLICT (subscription_id) DO UPDATE SET ends_at = excluded.ends_at
  WHERE registry.trial.ends_at <> excluded.ends_at
+RETURNING xmax = 0
+-- name: trials_after
+SELECT DISTINCT o.tenant_id FROM registry.trial t JOIN registry.trial o
+    ON (o.customer_id = t.customer_id OR o.identity = t.identity)
+   AND (o.started_at, o.subscription_id) > (t.started_at, t.subscription_id)
+ WHERE t.subscription_id = %(subscription_id)s AND o.tenant_id <> t.tenant_id AND NOT o.refused ORDER BY 1
 -- name: settle_trial_offer
 DELETE FROM registry.trial_offer WHERE identity = %(identity)s AND tenant_id = %(tenant_id)s
 -- name: refused_trials
@@ -86,8 +92,8 @@ ON CONFLICT (identity) DO UPDATE SET tenant_id = excluded.tenant_id, open_until 
  WHERE registry.trial_offer.tenant_id = excluded.tenant_id OR registry.trial_offer.open_until < %(now)s
 -- name: allow_trial
 INSERT INTO registry.trial_exception (tenant_id, allowed_by, reason) VALUES (%(tenant_id)s, %(by)s, %(reason)s)
-ON CONFLICT (tenant_id) DO UPDATE
-   SET allowed_by = excluded.allowed_by, reason = excluded.reason, allowed_at = now(), used_by = NULL
+ON CONFLICT (tenant_id) WHERE used_by IS NULL DO UPDATE
+   SET allowed_by = excluded.allowed_by, reason = excluded.reason, allowed_at = now()
 -- name: move_trial_end
 UPDATE registry.trial SET ends_at = %(ends_at)s WHERE subscription_id = %(subscription_id)s
 -- name: trials

@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
 from components.spec import Environment
 from localcloud.stripe.server import LocalStripe
 from provisioner.billing import catalogue as catalogues
 from provisioner.billing.storefront import Storefront
+from provisioner.operate import Pool
 from provisioner.registry.migrate import migrate
 from provisioner.settings import Settings
 from provisioner.web import make_web
@@ -46,7 +48,11 @@ class Shop:
     client: httpx.AsyncClient
     stripe: LocalStripe
     front: Storefront
-    database_url: str
+    settings: Settings
+
+    @property
+    def database_url(self) -> str:
+        return self.settings.database_url.get_secret_value()
 
     async def ask(self, route: str, tenant_id: str = "acme", **body: Any) -> httpx.Response:
         return await self.client.post(f"/v1/billing/{route}", json={"tenant_id": tenant_id, **body})
@@ -91,6 +97,14 @@ class Shop:
         found: dict[str, Any] = answer.json()
         return found
 
+    def lose_the_card(self, tenant_id: str = "acme") -> None:
+        """From now on nothing can be charged."""
+        customer = self.front.pay_with(tenant_id, "pm_card_chargeCustomerFail")
+        method = customer["invoice_settings"]["default_payment_method"]
+        for subscription in self.subscriptions():
+            if subscription["customer"] == customer["id"]:
+                self.api("POST", f"/v1/subscriptions/{subscription['id']}", data={"default_payment_method": method})
+
     def subscriptions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.api("GET", "/v1/subscriptions?status=all&limit=100")["data"]
         return found
@@ -118,10 +132,11 @@ def shop_settings(database_url: str, stripe: LocalStripe, plans: Path, **changes
 @contextlib.asynccontextmanager
 async def open_shop(database_url: str, stripe: LocalStripe, plans: Path, **changes: Any) -> AsyncIterator[Shop]:
     """On a database that has the schema already."""
-    app = make_web(shop_settings(database_url, stripe, plans, **changes))
+    settings = shop_settings(database_url, stripe, plans, **changes)
+    app = make_web(settings)
     front = Storefront(stripe.api_key, stripe.url, catalogues.load(plans))
     try:
-        front.seed()
+        _put_on_sale(stripe, catalogues.load(plans))
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(
@@ -131,9 +146,41 @@ async def open_shop(database_url: str, stripe: LocalStripe, plans: Path, **chang
                 timeout=30,
             ) as client,
         ):
-            yield Shop(client, stripe, front, database_url)
+            yield Shop(client, stripe, front, settings)
     finally:
         front.close()
+
+
+def _put_on_sale(stripe: LocalStripe, catalogue: catalogues.Catalogue) -> None:
+    """Products, meters and prices of the catalogue, as a push makes them."""
+
+    def post(path: str, data: dict[str, Any]) -> str:
+        headers = {"Authorization": f"Bearer {stripe.api_key}"}
+        answer = httpx.post(f"{stripe.url}/v1/{path}", data=data, headers=headers, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+    meters = {
+        name: post(
+            "billing/meters",
+            {"event_name": name, "display_name": meter.title, "default_aggregation[formula]": meter.aggregation.value},
+        )
+        for name, meter in catalogue.meters.items()
+    }
+    for plan in catalogue.plans.values():
+        product = post("products", {"name": plan.title, "metadata[tenantry_plan]": plan.name})
+        for price in plan.prices:
+            data: dict[str, Any] = {
+                "product": product,
+                "currency": price.currency,
+                "unit_amount": int(price.unit_amount or 0),
+                "recurring[interval]": price.interval,
+                "lookup_key": price.lookup_key,
+                "metadata[tenantry_plan]": plan.name,
+            }
+            if price.meter is not None:
+                data |= {"recurring[usage_type]": "metered", "recurring[meter]": meters[price.meter]}
+            post("prices", data)
 
 
 @pytest.fixture
@@ -141,3 +188,10 @@ def registry(database: str) -> str:
     """URL of a database with the control plane's schema."""
     migrate(database, database)
     return database
+
+
+@contextlib.asynccontextmanager
+async def pool_of(database_url: str) -> AsyncIterator[Pool]:
+    pool: Pool
+    async with AsyncConnectionPool(database_url, min_size=1, max_size=2, open=False) as pool:
+        yield pool

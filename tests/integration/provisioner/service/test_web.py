@@ -243,13 +243,13 @@ def test_an_answer_needs_a_token_a_name_and_something_that_waits(client: httpx.C
 
 
 def test_no_request_makes_the_api_fail(client: httpx.Client) -> None:
-    """Schemathesis over the whole API, in both tokens' roles."""
+    """Schemathesis over the API, in both tokens' roles. Billing's routes need a Stripe: they have their own test."""
     document = client.get("/openapi.json", headers=AUTHORIZED).json()
     schema = schemathesis.openapi.from_dict(document)
     schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE], max_examples=25)
     checks = CHECKS.get_by_names(["not_a_server_error", "response_schema_conformance", "status_code_conformance"])
     tried = 0
-    for result in schema.get_all_operations():
+    for result in schema.exclude(path_regex="^/v1/billing/").get_all_operations():
         operation: Any = result.ok()  # type: ignore[union-attr]
 
         @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
