@@ -8,9 +8,8 @@ from enum import StrEnum
 
 from provisioner.billing.gateway import Document
 from provisioner.billing.sales import StripeSales
+from provisioner.billing.stripe_catalogue.wanted import MANAGED_KEY
 
-#: Metadata of what the catalogue's push makes in Stripe begins so.
-OWN_METADATA = "tenantry"
 TTL_S = 300.0
 
 
@@ -46,11 +45,7 @@ class Portal:
         """The id of our configuration; None: the account's default is to be used."""
         if self._asked_at is None or self._clock() - self._asked_at > TTL_S:
             found = await self._sales.portal_configurations()
-            ours = (
-                str(each["id"])
-                for each in found
-                if any(name.startswith(OWN_METADATA) for name in each.get("metadata") or {})
-            )
+            ours = (str(each["id"]) for each in found if MANAGED_KEY in (each.get("metadata") or {}))
             self._configuration = next(ours, None)
             self._asked_at = self._clock()
         return self._configuration
