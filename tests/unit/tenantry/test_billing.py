@@ -151,11 +151,11 @@ def test_none_of_the_calls_is_left_out_and_both_kinds_take_the_same() -> None:
 
 
 def test_no_subscription_is_none() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"subscription": None})
+
     with tenant_context("acme"):
-        assert (
-            both(lambda billing: billing.subscription(), lambda _: httpx.Response(200, json={"subscription": None}))
-            is None
-        )
+        assert both(lambda billing: billing.subscription(), answer) is None
 
 
 @pytest.mark.parametrize(
