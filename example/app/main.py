@@ -2,6 +2,7 @@
 
 It needs what the SDK needs (``TENANTRY_DATABASE_URL``, ``TENANTRY_API_URL``, ``TENANTRY_APPLICATION_TOKEN``; locally
 ``eval "$(tenantry local env)"``) and ``EXAMPLE_SIGNING_KEY``, 64 hex digits of its own.
+``EXAMPLE_ORIGIN`` is where customers see it, one of the service's ``TENANTRY_RETURN_URLS``.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from example.app import files, projects
+from example.app import billing, files, projects
 from example.app.parts import Sdk
 from example.app.sign_in import SignIn
 from tenantry import (
     AsyncTenantry,
+    BillingRefused,
     Config,
     InvalidFileName,
+    PaymentFailed,
     TenantMiddleware,
     TenantryError,
     TenantSuspended,
@@ -49,10 +52,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> FastAPI:
 
     app = FastAPI(title="Project tracker", lifespan=lifespan)
     app.state.sign_in = sign_in
-    app.add_middleware(TenantMiddleware, resolve=tenant_of, exempt=("/health",))
+    app.state.origin = environ.get("EXAMPLE_ORIGIN", "http://127.0.0.1:8000")
+    app.add_middleware(TenantMiddleware, resolve=tenant_of, exempt=("/health", "/sign-up"))
     app.add_exception_handler(TenantryError, _answer)
     app.include_router(projects.router)
     app.include_router(files.router)
+    app.include_router(billing.router)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -79,6 +84,9 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": error.code}, 503, {"Retry-After": "1"})
     if isinstance(error, UnknownTenant | TenantSuspended):
         return JSONResponse({"error": error.code}, 403)
+    if isinstance(error, BillingRefused):  # its text is made for whoever buys
+        status = 402 if isinstance(error, PaymentFailed) else 409
+        return JSONResponse({"error": error.code, "message": error.message}, status)
     if isinstance(error, InvalidFileName):
         return JSONResponse({"error": error.code}, 400)
     return JSONResponse({"error": "internal"}, 500)
