@@ -31,7 +31,7 @@ def account(*, live: bool) -> Iterator[CatalogueApi]:
     from provisioner.billing.stripe_catalogue.api import CatalogueApi, require_mode
 
     configured = settings.load()
-    api = CatalogueApi(configured.stripe_api_key.get_secret_value(), configured.stripe_api_base)
+    api = CatalogueApi.connect(configured.stripe_api_key.get_secret_value(), configured.stripe_api_base)
     try:
         require_mode(api, live=live)
         yield api

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+import stripe
+
 from provisioner.billing.errors import translated
 from provisioner.billing.gateway import Document
 from provisioner.billing.gateway_stripe import PAGE, make_client
@@ -17,11 +19,17 @@ from provisioner.errors import ConfigurationInvalid
 class CatalogueApi:
     """Raises what ``BillingGateway`` does: ``StripeUnavailable``, ``OperatorNeeded``, ``NotFound``."""
 
-    def __init__(
-        self, api_key: str, api_base: str | None = None, *, timeout_s: float = 20.0, max_retries: int = 3
-    ) -> None:
-        self._client = make_client(api_key, api_base, timeout_s=timeout_s, max_retries=max_retries)
-        self.livemode = "_live_" in api_key[:8]
+    def __init__(self, client: stripe.StripeClient, *, livemode: bool) -> None:
+        self._client = client
+        self.livemode = livemode
+
+    @classmethod
+    def connect(
+        cls, api_key: str, api_base: str | None = None, *, timeout_s: float = 20.0, max_retries: int = 3
+    ) -> CatalogueApi:
+        """``close`` it."""
+        client = make_client(api_key, api_base, timeout_s=timeout_s, max_retries=max_retries)
+        return cls(client, livemode="_live_" in api_key[:8])
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> Document:
         return self._ask("get", path, params or {}, f"reading {path}")

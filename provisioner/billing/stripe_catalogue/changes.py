@@ -62,12 +62,14 @@ class Conflict:
 
 @dataclass(frozen=True)
 class ChangePlan:
-    """``known``: the ids of what is there. Nothing is applied while there are conflicts."""
+    """``known``: the ids of what is there; ``sold_as``: lookup key -> product of the price. Nothing is applied while
+    there are conflicts."""
 
     changes: tuple[Change, ...]
     conflicts: tuple[Conflict, ...]
     warnings: tuple[str, ...] = ()
     known: Mapping[Ref, str] = field(default_factory=dict, hash=False)
+    sold_as: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def empty(self) -> bool:

@@ -4,8 +4,9 @@ every subscription is recorded before Stripe is told, and none is moved twice.""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Concatenate, ParamSpec, TypeVar
@@ -15,7 +16,7 @@ from psycopg import AsyncConnection
 from provisioner.billing.stripe_catalogue import subscribers as stripe
 from provisioner.billing.stripe_catalogue.api import CatalogueApi
 from provisioner.billing.stripe_catalogue.subscribers import Effective, Proration, Subscriber
-from provisioner.errors import NotFound, OperatorNeeded, Reject
+from provisioner.errors import NotFound, OperatorNeeded, Reject, StripeUnavailable
 from provisioner.registry import price_migrations, timeline
 from provisioner.registry.price_migrations import Item, ItemStatus, Migration, MigrationStatus
 
@@ -101,11 +102,31 @@ async def run(
     if not await price_migrations.lock(connection, migration.migration_id):
         raise Reject(f"migration {migration.migration_id} is being run by another process", hint="Wait for it")
     try:
-        return await _run(connection, api, migration, size, percent, max_failures, between)
+        async with _repeatable(api, migration):
+            progress, stopped = await _run(connection, api, migration, size, percent, max_failures, between)
+        status = MigrationStatus.FINISHED if stopped is None else MigrationStatus.STOPPED
+        await price_migrations.set_status(connection, migration.migration_id, status, stopped)
+        await connection.commit()
+        return progress
     finally:
         await connection.rollback()
         await price_migrations.unlock(connection, migration.migration_id)
         await connection.commit()
+
+
+@contextlib.asynccontextmanager
+async def _repeatable(api: CatalogueApi, migration: Migration) -> AsyncIterator[None]:
+    """A schedule repeats the price that is left at its end, and Stripe takes no archived price in a request: it is
+    active meanwhile. Nobody can buy it: it has no lookup key. What a crash leaves active, a push archives."""
+    if migration.effective != Effective.RENEWAL:
+        yield
+        return
+    await asyncio.to_thread(stripe.set_active, api, migration.from_price, True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(StripeUnavailable):
+            await asyncio.to_thread(stripe.set_active, api, migration.from_price, False)
 
 
 async def _run(
@@ -116,7 +137,8 @@ async def _run(
     percent: float | None,
     max_failures: int,
     between: Between | None,
-) -> Progress:
+) -> tuple[Progress, str | None]:
+    """With why it stopped; None: nobody is left."""
     number, progress = migration.migration_id, Progress()
     await price_migrations.set_status(connection, number, MigrationStatus.RUNNING)
     await connection.commit()
@@ -141,21 +163,18 @@ async def _run(
     done = 0
     for index, wave in enumerate(waves(candidates, step)):
         if index and between is not None and not await between(progress, len(candidates) - done):
-            reason = f"an operator ended it after wave {last_wave + index}"
-            return await _stop(connection, number, progress, len(candidates) - done, reason)
+            progress.left = len(candidates) - done
+            return progress, f"an operator ended it after wave {last_wave + index}"
         progress.waves += 1
         for subscriber in wave:
             await _count(progress, mover.move(subscriber, last_wave + index + 1))
             done += 1
             if progress.failed >= max_failures:
-                reason = f"{progress.failed} subscriptions could not be moved"
-                return await _stop(connection, number, progress, len(candidates) - done, reason)
+                progress.left = len(candidates) - done
+                return progress, f"{progress.failed} subscriptions could not be moved"
     if progress.failed or progress.skipped:
-        reason = f"{progress.failed} failed and {progress.skipped} were skipped"
-        return await _stop(connection, number, progress, 0, reason)
-    await price_migrations.set_status(connection, number, MigrationStatus.FINISHED)
-    await connection.commit()
-    return progress
+        return progress, f"{progress.failed} failed and {progress.skipped} were skipped"
+    return progress, None
 
 
 async def _count(progress: Progress, attempt: Awaitable[str | None]) -> None:
@@ -165,13 +184,6 @@ async def _count(progress: Progress, attempt: Awaitable[str | None]) -> None:
     else:
         progress.failed += 1
         progress.failures.append(failure)
-
-
-async def _stop(connection: AsyncConnection, number: int, progress: Progress, left: int, reason: str) -> Progress:
-    progress.left = left
-    await price_migrations.set_status(connection, number, MigrationStatus.STOPPED, reason)
-    await connection.commit()
-    return progress
 
 
 class _Mover:

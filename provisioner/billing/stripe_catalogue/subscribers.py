@@ -157,6 +157,10 @@ def quote(api: CatalogueApi, subscriber: Subscriber, price: str, effective: Effe
     return Quote(str(new["currency"]), int(present["total"]), int(new["total"]))
 
 
+def set_active(api: CatalogueApi, price: str, active: bool) -> None:
+    api.post(f"/v1/prices/{part(price)}", {"active": active})
+
+
 def move_now(api: CatalogueApi, subscriber: Subscriber, price: str, proration: Proration, *, move: str) -> None:
     """``move``: which move it is: the same one sent twice changes once."""
     path = f"/v1/subscriptions/{part(subscriber.subscription_id)}"

@@ -84,13 +84,15 @@ unit_amount = 0.125
 
 class Requests:
     def __init__(self, url: str) -> None:
-        self.api = CatalogueApi("sk_test_123", url, max_retries=0)
+        self.api = CatalogueApi.connect("sk_test_123", url, max_retries=0)
         self.log: list[tuple[str, str, int]] = []
         transport: Any = self.api._client._requestor._client
         transport._client.event_hooks = {"response": [self._keep]}
 
     def _keep(self, response: httpx.Response) -> None:
-        path = re.sub(r"(?<=/)(?!tenantry)[a-z_]+_(?=[A-Za-z]*[0-9])[A-Za-z0-9]{6,}(?=/|$)", "ID", response.request.url.path)
+        path = re.sub(
+            r"(?<=/)(?!tenantry)[a-z_]+_(?=[A-Za-z]*[0-9])[A-Za-z0-9]{6,}(?=/|$)", "ID", response.request.url.path
+        )
         self.log.append((response.request.method, path, response.status_code))
 
     @property
@@ -243,6 +245,7 @@ def test_moving_a_subscriber(requests: Requests) -> None:
     for effective, proration in ((Effective.NOW, Proration.ALWAYS_INVOICE), (Effective.RENEWAL, Proration.NONE)):
         assert subscribers.quote(api, subscriber, "price_123456789", effective, proration).error is None
     subscribers.move_now(api, subscriber, "price_123456789", Proration.CREATE_PRORATIONS, move="1")
+    subscribers.set_active(api, "price_123456789", True)
     schedule = subscribers.begin_schedule(api, subscriber, move="1")
     subscribers.finish_schedule(api, schedule, "price_123456789", "price_987654321")
     assert requests.made == {
@@ -250,6 +253,7 @@ def test_moving_a_subscriber(requests: Requests) -> None:
         ("GET", "/v1/subscriptions/ID"),
         ("GET", "/v1/subscription_schedules/ID"),
         ("GET", "/v1/prices/ID"),
+        ("POST", "/v1/prices/ID"),
         ("POST", "/v1/invoices/create_preview"),
         ("POST", "/v1/subscriptions/ID"),
         ("POST", "/v1/subscription_schedules"),
