@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-NAMES = ("intake", "stack", "gate", "sweep", "provider", "proof")
+NAMES = ("intake", "stack", "gate", "sweep", "provider", "proof", "entitlements", "limits")
 
 
 def main() -> int:
