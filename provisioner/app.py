@@ -246,11 +246,15 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
 
 
 def _periodic(core: Core) -> tuple[Periodic, ...]:
+    from provisioner.hibernation.keeper import EVERY_S, Keeper
     from provisioner.offboarding.configured import retention
     from provisioner.periodic import Periodic
+    from provisioner.quotas.aws import Boto3Clients
     from provisioner.selling.opening import UntoldChanges
 
+    keeper = Keeper(core.pool, core.operator, Boto3Clients())
     return (
+        Periodic("hibernation", EVERY_S, keeper.run_due),
         Periodic("copies", 600.0, retention(core.settings, core.pool).run_due),
         Periodic("planned_changes", 60.0, UntoldChanges(core.pool, core.settings).run_due),
     )

@@ -34,6 +34,7 @@ from provisioner.errors import (
     OperatorNeeded,
     TenantryError,
 )
+from provisioner.hibernation import waking
 from provisioner.lifecycle import SETTLED, TenantState
 from provisioner.operate import HandedBack, Held, Operator, Pool
 from provisioner.registry import placements, platforms, tenants, timeline
@@ -324,6 +325,7 @@ class Reconciler:
         spec = decision.spec
         assert spec is not None
         kind = _kind(record, decision)
+        await self._wake(held, record, spec, platform, reason)
         async with self.pool.connection() as connection:
             await held.require(connection)
             before = TenantState.PROVISIONING if not record.stands else TenantState(record.state)
@@ -345,11 +347,27 @@ class Reconciler:
                 await self.follow_up(connection, outputs)
         log.debug("success.recorded", kind=kind.value)
 
+    async def _wake(
+        self, held: Held, record: TenantRecord, wanted: TenantSpec, platform: PlatformOutputs, reason: str
+    ) -> None:
+        """Start a stopped instance before anything else is asked of it."""
+        stands_with = None if record.outputs is None else record.outputs["access"]
+        spec = waking.first_step(record.tenant_spec, stands_with, wanted)
+        if spec is None:
+            return
+        async with self.pool.connection() as connection:
+            await held.require(connection)
+            await tenants.record_spec(connection, spec, TenantState(record.state))
+        await self._operate(
+            held, Operation.UP, OperationKind.RESUME, spec, platform, f"{reason}: its instance is started first"
+        )
+
     async def _destroy(
         self, held: Held, record: TenantRecord, decision: Decision, platform: PlatformOutputs, reason: str
     ) -> None:
         spec = decision.spec
         assert spec is not None
+        await self._wake(held, record, spec, platform, decision.why)
         offboarding, deletion = self.offboarding, None
         if offboarding is not None:
             deletion = await offboarding.begin(held, record, platform, decision.why)
