@@ -220,9 +220,10 @@ def warm_up() -> None:
 async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
     """A worker process; at its start the default cell's platform stack is queued if it is missing or outdated."""
     from provisioner import jobs
+    from provisioner.audit.opening import auditor
     from provisioner.housekeeping import Housekeeping
     from provisioner.inbox import Inbox
-    from provisioner.periodic import Rounds
+    from provisioner.periodic import Periodic, Rounds
     from provisioner.proving.child import ChildProver
     from provisioner.proving.nightly import Nightly
     from provisioner.registry import queue
@@ -240,7 +241,9 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
             await queue.defer_platform(connection, settings.cell, reason="a worker started")
         sweep = Sweep(core.pool, inbox, core.reconciler)
         nightly = Nightly(core.pool, settings.proof_time, settings.evidence_days)
-        rounds = Rounds((*_periodic(core), *messages, *usage))
+        check = auditor(core.pool, inbox, core.catalogue, core.reconciler.installation, core.state)
+        nightly_audit = Periodic("audit", 600.0, check.run_nightly)
+        rounds = Rounds((*_periodic(core), *messages, *usage, nightly_audit))
         keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly, rounds)
         yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s, prover)
 

@@ -10,6 +10,8 @@ from prometheus_client.core import REGISTRY, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from psycopg import AsyncConnection
 
+from provisioner.audit.measures import measures as audit_measures
+from provisioner.hibernation.measures import measures as hibernation_measures
 from provisioner.metering.measures import measures as usage_measures
 from provisioner.notifications.measures import measures
 from provisioner.operate import Pool
@@ -36,6 +38,8 @@ async def render(pool: Pool) -> bytes:
         proved = await _proofs(connection)
         told = await measures(connection)
         used = await usage_measures(connection)
+        audited = await audit_measures(connection)
+        asleep = await hibernation_measures(connection)
     states = GaugeMetricFamily("tenantry_tenants", "Tenants by state", labels=["state"])
     failed = GaugeMetricFamily("tenantry_tenants_failed", "Tenants that wait for an operator", labels=["state"])
     for state, (count, waiting) in by_state.items():
@@ -55,7 +59,9 @@ async def render(pool: Pool) -> bytes:
         waiting_jobs.add_metric([name, status], count)
         oldest.add_metric([name, status], age)
     registry = CollectorRegistry()
-    registry.register(_Fixed([states, failed, inbox, done, spent, waiting_jobs, oldest, *proved, *told, *used]))
+    registry.register(
+        _Fixed([states, failed, inbox, done, spent, waiting_jobs, oldest, *proved, *told, *used, *audited, *asleep])
+    )
     return generate_latest(REGISTRY) + generate_latest(registry)
 
 

@@ -196,10 +196,10 @@ class Reconciler:
         except TenantryError as error:
             return record.failure is None or record.failure.get("code") != error.code
         if decision.course is Course.NOTHING:
-            return _entitlement(decision, history) != _recorded_entitlement(record)
+            return entitlement_of(decision, history) != recorded_entitlement(record)
         if decision.course is not Course.CONVERGE:
             return record.failure is None
-        if _entitlement(decision, history) != _recorded_entitlement(record):
+        if entitlement_of(decision, history) != recorded_entitlement(record):
             return True
         if record.failure is not None and record.failure.get("class") == "operator":
             return failures.may_have_been_mended(
@@ -276,11 +276,11 @@ class Reconciler:
 
     async def _entitle(self, record: TenantRecord, decision: Decision, history: PaymentHistory) -> None:
         """What needs no stack: entitlements, access that is withdrawn, and access that the stack gives already."""
-        entitlement = _entitlement(decision, history)
+        entitlement = entitlement_of(decision, history)
         at_once = decision.course is not Course.DESTROY and _needs_no_stack(record, decision)
         state = decision.state if record.state in SETTLED and _stack_gives(record, decision) else None
         access_stays = not at_once or (record.access, record.access_reason) == (decision.access, decision.reason)
-        if entitlement == _recorded_entitlement(record) and access_stays and state in (None, record.state):
+        if entitlement == recorded_entitlement(record) and access_stays and state in (None, record.state):
             return
         async with self.pool.connection() as connection:
             news = await tenants.entitle(connection, record.tenant_id, entitlement)
@@ -479,7 +479,7 @@ def _stack_gives(record: TenantRecord, decision: Decision) -> bool:
     return bool(record.outputs["access"] == decision.spec.access)
 
 
-def _entitlement(decision: Decision, history: PaymentHistory) -> Entitlement:
+def entitlement_of(decision: Decision, history: PaymentHistory) -> Entitlement:
     subscription = decision.subscription
     return Entitlement(
         subscription_id=subscription.subscription_id if subscription else None,
@@ -498,7 +498,7 @@ def _entitlement(decision: Decision, history: PaymentHistory) -> Entitlement:
     )
 
 
-def _recorded_entitlement(record: TenantRecord) -> Entitlement:
+def recorded_entitlement(record: TenantRecord) -> Entitlement:
     return Entitlement(
         subscription_id=record.subscription_id,
         subscription_status=record.subscription_status,

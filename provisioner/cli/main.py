@@ -18,6 +18,7 @@ COMMAND_MODULES: tuple[str, ...] = (
     "tenants",
     "events",
     "approvals",
+    "audit",
     "entitlements",
     "platform",
     "quotas",

@@ -233,6 +233,11 @@ async def unpark(connection: AsyncConnection, tenant_id: str) -> None:
     await connection.execute(_sql("unpark"), {"tenant_id": tenant_id})
 
 
+async def distrust(connection: AsyncConnection, tenant_id: str) -> None:
+    """Have the next reconcile update the stack, whatever is recorded of it."""
+    await connection.execute(_sql("distrust"), {"tenant_id": tenant_id})
+
+
 async def plan_attempt(connection: AsyncConnection, tenant_id: str, at: datetime) -> None:
     """Have the tenant looked at again at ``at``, if not sooner; no failure is recorded."""
     await connection.execute(_sql("plan_attempt"), {"tenant_id": tenant_id, "at": at})

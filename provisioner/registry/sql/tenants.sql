@@ -57,6 +57,8 @@ UPDATE registry.tenant SET failure = NULL, attempts = 0, next_attempt_at = NULL,
  WHERE tenant_id = %(tenant_id)s AND (failure IS NOT NULL OR next_attempt_at IS NOT NULL)
 -- name: unpark
 UPDATE registry.tenant SET failure = failure - 'judged_by' WHERE tenant_id = %(tenant_id)s AND failure IS NOT NULL
+-- name: distrust
+UPDATE registry.tenant SET fingerprint = NULL WHERE tenant_id = %(tenant_id)s
 -- name: plan_attempt
 UPDATE registry.tenant SET next_attempt_at = %(at)s
  WHERE tenant_id = %(tenant_id)s AND (next_attempt_at IS NULL OR next_attempt_at > %(at)s)

@@ -1,0 +1,1 @@
+"""Three-way reconciliation: what Stripe sells, what the registry says, what stands. Findings, each with its fix."""
