@@ -10,7 +10,7 @@ from localcloud.stripe.store import Object, Store
 
 #: At one moment invoices come first: a payment counts before the renewal that follows it. Then schedules: a new phase
 #: begins with a renewal at its own prices.
-_ORDER = ("invoice", "subscription_schedule", "subscription")
+_ORDER = ("invoice", "subscription_schedule", "subscription", "checkout.session")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,6 @@ class Agenda:
                     self._current.pop((kind, identifier), None)
                 elif self._current.get((kind, identifier)) != due:
                     self._current[(kind, identifier)] = due
-                    queue = self._queues.setdefault(document["test_clock"], [])
+                    queue = self._queues.setdefault(document.get("test_clock", document.get("_clock")), [])
                     heapq.heappush(queue, (due[0], order, self._store.position(document), identifier))
             touched.clear()

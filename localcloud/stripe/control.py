@@ -26,7 +26,7 @@ from localcloud.stripe.due import DAY, DEFAULT_UPCOMING_DAYS
 from localcloud.stripe.errors import ApiError, invalid, unrecognized_url
 from localcloud.stripe.payments import disputing, refunding
 from localcloud.stripe.render import render
-from localcloud.stripe.resources import checkout, payment_methods
+from localcloud.stripe.resources import checkout, payment_methods, portal
 from localcloud.stripe.subscriptions import schedule
 from localcloud.stripe.subscriptions.invoices import DEFAULT_DUNNING
 from localcloud.stripe.subscriptions.taxes import DEFAULT_TAX
@@ -265,12 +265,19 @@ def _roll_secret(account: Account, command: Command) -> dict[str, Any]:
 
 
 def _complete_checkout(account: Account, command: Command) -> dict[str, Any]:
-    """The customer fills the checkout page in: ``{"payment_method": "pm_card_visa"}``."""
-    card = command.body.get("payment_method", "pm_card_visa")
-    if not isinstance(card, str):
-        raise invalid("payment_method must be a string", param="payment_method")
+    """The customer fills the checkout page in: see ``resources.checkout.Form``."""
+    form = checkout.Form.from_json(command.body)
     with account.transaction():
-        return render(account, checkout.complete(account, command.ids["session"], card))
+        return render(account, checkout.complete(account, command.ids["session"], form))
+
+
+def _act_in_portal(account: Account, command: Command) -> dict[str, Any]:
+    """The customer does something in the billing portal: see ``resources.portal.ACTIONS``."""
+    action = command.body.get("action")
+    if not isinstance(action, str):
+        raise invalid(f"action must be one of {', '.join(portal.ACTIONS)}", param="action")
+    with account.transaction():
+        return render(account, portal.act(account, command.ids["session"], action, command.body))
 
 
 def _open_dispute(account: Account, command: Command) -> dict[str, Any]:
@@ -344,6 +351,7 @@ TABLE: list[tuple[str, str, Control]] = [
     ("/_local/disputes/{dispute}", "POST", _decide_dispute),
     ("/_local/refunds/{refund}/fail", "POST", _fail_refund),
     ("/_local/payment_methods/{method}", "POST", _change_card),
+    ("/_local/portal/{session}", "POST", _act_in_portal),
     ("/_local/redeliver/{event}", "POST", _redeliver),
     ("/_local/webhook_endpoints/{endpoint}/roll_secret", "POST", _roll_secret),
 ]

@@ -78,4 +78,13 @@ def _of_schedule(schedule: Object) -> list[Due]:
     return steps
 
 
-_STEPS = {"invoice": _of_invoice, "subscription": _of_subscription, "subscription_schedule": _of_schedule}
+def _of_checkout(session: Object) -> list[Due]:
+    return [(session["expires_at"], "expire_checkout")] if session["status"] == "open" else []
+
+
+_STEPS = {
+    "checkout.session": _of_checkout,
+    "invoice": _of_invoice,
+    "subscription": _of_subscription,
+    "subscription_schedule": _of_schedule,
+}

@@ -64,7 +64,10 @@ EXPANDABLE: dict[str, dict[str, str]] = {
         "test_clock": "test_helpers.test_clock",
     },
     "subscription_schedule.phases.items": {"price": "price"},
+    "checkout.session.discounts": {"coupon": "coupon", "promotion_code": "promotion_code"},
     "billing_portal.session": {"configuration": "billing_portal.configuration"},
+    # No ids: what is asked for is there already.
+    "billing_portal.configuration.features.subscription_update": {"products": ""},
     "checkout.session": {"customer": "customer", "subscription": "subscription", "invoice": "invoice"},
     "entitlements.active_entitlement": {"feature": "entitlements.feature"},
 }
@@ -85,6 +88,17 @@ def _list(documents: list[Object], url: str) -> Object:
     ]
     return {"object": "list", "data": shown, "has_more": False, "url": url}
 
+
+#: kind -> fields that Stripe leaves out where others are null
+ABSENT_IF_NULL: dict[str, tuple[str, ...]] = {
+    "checkout.session": (
+        "branding_settings", "excluded_payment_method_types", "name_collection", "presentment_details",
+        "redirect_on_completion", "return_url",
+    ),
+    "customer": ("business_name", "individual_name"),
+    "invoice": ("threshold_reason",),
+    "subscription": ("presentment_details",),
+}  # fmt: skip
 
 #: kind -> field that is shown on request only -> its value
 INCLUDABLE: dict[str, dict[str, Callable[[Account, Object], Any]]] = {
@@ -107,6 +121,9 @@ def view(account: Account, document: Object) -> Object:
     if document.get("deleted"):
         return deleted(document)
     shown: Object = {name: value for name, value in document.items() if name[:1] != "_"}
+    for name in ABSENT_IF_NULL.get(document["object"], ()):
+        if shown.get(name) is None:
+            shown.pop(name, None)
     match document["object"]:
         case "subscription":
             items = [_with_price(account, item) for item in shown["items"]["data"]]
@@ -119,6 +136,8 @@ def view(account: Account, document: Object) -> Object:
             shown = _with_price(account, shown)
         case "subscription_schedule":
             shown["phases"] = [_without_own(phase) for phase in shown["phases"]]
+        case "product_feature":
+            shown["entitlement_feature"] = view(account, account.find("entitlements.feature", document["_feature"]))
         case "coupon":
             shown["valid"] = coupon_is_valid(document, account.now())
         case "event":
@@ -204,7 +223,10 @@ def _expand(account: Account, node: Any, parts: list[str], where: str) -> bool:
     name, rest = parts[0], parts[1:]
     include = INCLUDABLE.get(where, {}).get(name)
     if include is not None and name not in node:
-        node[name] = include(account, node)
+        included = include(account, node)
+        if included is None:  # a price without tiers: asked for in vain
+            return True
+        node[name] = included
         return _expand(account, node[name], rest, f"{where}.{name}")
     if name not in node:
         return name in EXPANDABLE.get(where, {})

@@ -63,6 +63,8 @@ def attach(account: Account, params: dict[str, Any], product: str) -> Object:
     """Reaches existing subscriptions with their next period, as in Stripe: no entitlement changes here."""
     account.find("product", product)
     feature = account.find(FEATURE, params["entitlement_feature"], param="entitlement_feature")
+    if not feature["active"]:
+        raise invalid("This feature is archived: it cannot be attached to a product.", param="entitlement_feature")
     for link in account.store.where("product_feature", "product", product):
         if link["_feature"] == feature["id"]:
             raise invalid("This feature is already attached to this product.", param="entitlement_feature")
@@ -72,7 +74,7 @@ def attach(account: Account, params: dict[str, Any], product: str) -> Object:
             "object": "product_feature",
             "_feature": feature["id"],
             "_product": product,
-            "entitlement_feature": dict(feature),
+            "entitlement_feature": feature["id"],
             "livemode": False,
         }
     )
@@ -82,7 +84,16 @@ def attach(account: Account, params: dict[str, Any], product: str) -> Object:
 def list_of_product(account: Account, params: dict[str, Any], product: str) -> Object:
     account.find("product", product)
     url = f"/v1/products/{product}/features"
-    return page(account, "product_feature", params, url, lambda link: bool(link["_product"] == product))
+    links = account.store.where("product_feature", "product", product)
+    return page(account, "product_feature", params, url, documents=links)
+
+
+@route("GET", "/v1/products/{product}/features/{link}", "ProductFeatureRetrieveParams")
+def retrieve_link(account: Account, params: dict[str, Any], product: str, link: str) -> Object:
+    found = account.find("product_feature", link)
+    if found["_product"] != product:
+        raise no_such("product_feature", link)
+    return found
 
 
 @route("DELETE", "/v1/products/{product}/features/{link}", "ProductFeatureDeleteParams")
@@ -92,6 +103,15 @@ def detach(account: Account, params: dict[str, Any], product: str, link: str) ->
         raise no_such("product_feature", link)
     account.store.remove(found)
     return deleted(found)
+
+
+@route(
+    "GET",
+    "/v1/entitlements/active_entitlements/{entitlement}",
+    "entitlements.ActiveEntitlementRetrieveParams",
+)
+def retrieve_active(account: Account, params: dict[str, Any], entitlement: str) -> Object:
+    return account.find("entitlements.active_entitlement", entitlement)
 
 
 @route("GET", "/v1/entitlements/active_entitlements", "entitlements.ActiveEntitlementListParams", f"{PAGING} customer")

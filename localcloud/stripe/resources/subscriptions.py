@@ -8,8 +8,8 @@ from localcloud.stripe import searching
 from localcloud.stripe.account import Account
 from localcloud.stripe.due import ENDED
 from localcloud.stripe.errors import invalid, missing_param, no_such
-from localcloud.stripe.fields import deleted
 from localcloud.stripe.lists import page
+from localcloud.stripe.render import render
 from localcloud.stripe.resources import customers
 from localcloud.stripe.routing import PAGING, route
 from localcloud.stripe.store import Object
@@ -181,4 +181,4 @@ def delete_discount(account: Account, params: dict[str, Any], subscription: str)
         raise no_such("discount", subscription)
     last = account.find("discount", found["discounts"][-1])
     change.update_subscription(account, found, {"discounts": ""})
-    return deleted(last)
+    return {**render(account, last), "deleted": True}

@@ -15,6 +15,11 @@ from localcloud.stripe.store import Object
 from localcloud.stripe.subscriptions import schedule
 
 KIND = "test_helpers.test_clock"
+#: What goes with a customer, found by the index that names it.
+_OF_CUSTOMER = (
+    "billing.meter_event", "charge", "entitlements.active_entitlement", "invoice", "payment_intent", "payment_method",
+    "subscription_schedule", "_meter_usage",
+)  # fmt: skip
 
 
 @route("POST", "/v1/test_helpers/test_clocks", "test_helpers.TestClockCreateParams", "frozen_time name")
@@ -64,7 +69,7 @@ def delete(account: Account, params: dict[str, Any], clock: str) -> Object:
             for line in account.store.where("_pending_line", "subscription", subscription["id"]):
                 account.store.remove(line)
             account.store.remove(subscription)
-        for kind in ("invoice", "entitlements.active_entitlement", "billing.meter_event", "_meter_usage"):
+        for kind in _OF_CUSTOMER:
             for document in account.store.where(kind, "customer", customer["id"]):
                 account.store.remove(document)
         account.store.remove(customer)

@@ -46,7 +46,6 @@ def new_item(account: Account, given: dict[str, Any], subscription: str, now: in
     item: Object = {
         "id": new_id("subscription_item"),
         "object": "subscription_item",
-        "billed_until": None,
         "billing_thresholds": None,
         "created": now,
         "current_trial": None,

@@ -56,9 +56,17 @@ def _from_params(account: Account, given: dict[str, Any], start: int, where: str
         "_discounts": none_if_empty(given.get("discounts")),
         "add_invoice_items": [],
         "application_fee_percent": None,
-        "automatic_tax": None
-        if tax is None
-        else {"disabled_reason": None, "enabled": tax["enabled"], "liability": {"type": "self"}},
+        **(
+            {}
+            if tax is None
+            else {
+                "automatic_tax": {
+                    "disabled_reason": None,
+                    "enabled": tax["enabled"],
+                    "liability": {"type": "self"} if tax["enabled"] else None,
+                }
+            }
+        ),
         "billing_cycle_anchor": given.get("billing_cycle_anchor"),
         "billing_thresholds": None,
         "collection_method": given.get("collection_method"),
@@ -202,7 +210,7 @@ def _terms(phase: Object, now: int) -> dict[str, Any]:
             terms[name] = phase[name]
     if phase["invoice_settings"] is not None:
         terms["days_until_due"] = phase["invoice_settings"]["days_until_due"]
-    if phase["automatic_tax"] is not None:
+    if "automatic_tax" in phase:
         terms["automatic_tax"] = {"enabled": phase["automatic_tax"]["enabled"]}
     if phase["_discounts"] is not None:
         terms["discounts"] = phase["_discounts"]

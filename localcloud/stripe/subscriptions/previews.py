@@ -54,12 +54,12 @@ def of_cancellation(account: Account, subscription: Object, *, prorate: bool) ->
         return _preview(invoices.build(account, subscription, lines, "upcoming", (now, now)))
 
 
-def of_creation(account: Account, customer: Object, params: dict[str, Any]) -> Object:
-    """The first invoice of a subscription that isn't there; with a trial, the one that follows the trial."""
+def of_creation(account: Account, customer: Object, params: dict[str, Any], *, after_trial: bool = True) -> Object:
+    """The first invoice of a subscription that isn't there; with a trial, the one that follows it if so wished."""
     with account.imagining():
         subscription = create_subscription(account, customer, {**params, "payment_behavior": "default_incomplete"})
         found: Object | None = account.find("invoice", subscription["latest_invoice"])
-        if subscription["status"] == "trialing":
+        if subscription["status"] == "trialing" and after_trial:
             found = _next(account, subscription)
         if found is None:
             raise _none()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from localcloud.stripe.account import Account
 from localcloud.stripe.store import Object
-from localcloud.stripe.subscriptions import lifecycle, phases, previews
+from localcloud.stripe.subscriptions import checkouts, lifecycle, phases, previews
 from localcloud.stripe.subscriptions.cancellation import cancel_now
 
 MAX_STEPS = 100_000
@@ -38,6 +38,7 @@ def _retry(account: Account, invoice: Object) -> None:
 STEPS: dict[str, Callable[[Account, Object], None]] = {
     "cancel": cancel_now,
     "end_trial": lifecycle.end_trial,
+    "expire_checkout": checkouts.expire,
     "expire_first_payment": lifecycle.expire_first_payment,
     "expire_resumption": lifecycle.expire_resumption,
     "finalize": lifecycle.finalize_due,
