@@ -5,6 +5,7 @@ It keeps no state, but checks every request against Stripe's API description.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -37,34 +38,56 @@ def installed() -> Path:
     return program
 
 
+def description() -> Path:
+    """The OpenAPI description that the mock checks requests against: a file of its Go module."""
+    directory = paths.cache_dir(os.environ) / "stripe-mock" / f"{VERSION}-openapi"
+    file = directory / "spec3.json"
+    with file_lock(directory.with_name(f"{VERSION}-openapi.lock")):
+        if not file.exists():
+            with tempfile.TemporaryDirectory(prefix="stripe-mock-", dir=directory.parent) as temporary:
+                found = json.loads(_go(["mod", "download", "-json", MODULE], Path(temporary)))
+                copy = Path(temporary) / "description"
+                copy.mkdir()
+                shutil.copyfile(Path(found["Dir"]) / "embedded" / "openapi" / "spec3.json", copy / "spec3.json")
+                shutil.rmtree(directory, ignore_errors=True)
+                copy.rename(directory)
+    return file
+
+
 def _install(directory: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="stripe-mock-", dir=directory.parent) as temporary:
+        target = Path(temporary) / "bin"
+        _go(["install", MODULE], Path(temporary), GOBIN=str(target))
+        shutil.rmtree(directory, ignore_errors=True)
+        target.rename(directory)
+
+
+def _go(arguments: list[str], temporary: Path, **variables: str) -> str:
+    """What ``go`` prints; ``RuntimeError`` with the reason when it fails."""
     environ = dict(os.environ)
     uv = sorted((paths.cache_dir(environ) / "uv").glob("*/uv"))
     if uv:
         environ["PATH"] = f"{environ.get('PATH', os.defpath)}{os.pathsep}{uv[-1].parent}"
-    with tempfile.TemporaryDirectory(prefix="stripe-mock-", dir=directory.parent) as temporary:
-        # A toolchain from PyPI deletes the module cache that it filled: not the one of an engine being built now.
-        environ["XDG_CACHE_HOME"] = temporary
-        target = Path(temporary) / "bin"
-        try:
-            with GoBuild(environ)._go(Progress()) as (go, go_environ):
-                done = subprocess.run(
-                    [go, "install", MODULE],
-                    env={**_own_cache(go_environ), "GOBIN": str(target)},
-                    cwd=temporary,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    timeout=900,
-                    check=False,
-                )
-        except InstallFailed as error:
-            raise RuntimeError(f"stripe-mock needs a Go toolchain, and there is none to be had: {error}") from error
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines() or ["no message"]
-            raise RuntimeError(f"`go install {MODULE}` ended with code {done.returncode}: {lines[-1]}")
-        shutil.rmtree(directory, ignore_errors=True)
-        target.rename(directory)
+    # A toolchain from PyPI deletes the module cache that it filled: not the one of an engine being built now.
+    environ["XDG_CACHE_HOME"] = str(temporary)
+    try:
+        with GoBuild(environ)._go(Progress()) as (go, go_environ):
+            done = subprocess.run(
+                [go, *arguments],
+                env={**_own_cache(go_environ), **variables},
+                cwd=temporary,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=900,
+                check=False,
+            )
+    except InstallFailed as error:
+        raise RuntimeError(f"stripe-mock needs a Go toolchain, and there is none to be had: {error}") from error
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise RuntimeError(f"`go {' '.join(arguments)}` ended with code {done.returncode}: {lines[-1]}")
+    return done.stdout
 
 
 def _own_cache(environ: dict[str, str]) -> dict[str, str]:
