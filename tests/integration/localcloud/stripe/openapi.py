@@ -13,6 +13,8 @@ from typing import Any
 import jsonschema_rs
 
 Schema = dict[str, Any]
+#: What the description is called, so that its parts can refer to one another.
+BASE = "https://stripe.com/openapi"
 #: Operations (patterns of paths) that came with our version; the library's own types are their reference.
 NEWER = (r"/v1/subscriptions/[^/]+/pause",)
 #: Objects that no operation answers with: the description leaves them out.
@@ -22,7 +24,9 @@ EVENTS_ONLY = ("entitlements.active_entitlement_summary",)
 class Description:
     def __init__(self, file: Path) -> None:
         self._document = _nullable(json.loads(file.read_text()))
-        self._definitions = {"components": {"schemas": self._document["components"]["schemas"]}}
+        self._kinds = set(self._document["components"]["schemas"])
+        definitions = {"components": {"schemas": self._document["components"]["schemas"]}}
+        self._registry = jsonschema_rs.Registry([(BASE, definitions)])
         self._paths = [(_pattern(path), operations) for path, operations in self._document["paths"].items()]
         self._validators: dict[tuple[str, str, str], Any] = {}
 
@@ -68,12 +72,12 @@ class Description:
         kind = document["object"]
         if kind in EVENTS_ONLY:
             return
-        assert kind in self._definitions["components"]["schemas"], f"{what}: Stripe has no object {kind}"
-        self._check(("object", kind, ""), {"$ref": f"#/components/schemas/{kind}"}, document, what)
+        assert kind in self._kinds, f"{what}: Stripe has no object {kind}"
+        self._check(("object", kind, ""), {"$ref": f"{BASE}#/components/schemas/{kind}"}, document, what)
 
     def _check(self, key: tuple[str, str, str], schema: Schema, value: Any, what: str) -> None:
         if key not in self._validators:
-            self._validators[key] = jsonschema_rs.Draft202012Validator({**self._definitions, "allOf": [schema]})
+            self._validators[key] = jsonschema_rs.Draft202012Validator(schema, registry=self._registry)
         problems = [
             f"{'.'.join(map(str, error.instance_path))}: {error.message[:300]}"
             for error in self._validators[key].iter_errors(value)
@@ -86,12 +90,15 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _nullable(node: Any) -> Any:
-    """OpenAPI 3.0's ``nullable`` in the words of JSON Schema."""
+    """OpenAPI 3.0's ``nullable`` in the words of JSON Schema, and references that hold outside of the document too."""
     if isinstance(node, list):
         return [_nullable(item) for item in node]
     if not isinstance(node, dict):
         return node
-    made = {key: _nullable(value) for key, value in node.items()}
+    made = {
+        key: f"{BASE}{value}" if key == "$ref" and isinstance(value, str) else _nullable(value)
+        for key, value in node.items()
+    }
     if made.pop("nullable", False) is True:
         return {"anyOf": [made, {"type": "null"}]}
     return made
