@@ -106,7 +106,7 @@ def test_a_trial_from_its_reminders_to_its_end_without_a_card(play: Callable[...
     async def scenario(world: World) -> None:
         bare = world.customer(invoice_settings={"default_payment_method": None})
         end = BEGAN + 14 * DAY
-        trial = {"customer": bare, "trial_end": int(end.timestamp())}
+        trial: dict[str, Any] = {"customer": bare, "trial_end": int(end.timestamp())}
         await world.sell("trialing", **trial)
         for days in (0, 6.9, 7.1, 12.9, 13.1, 13.5):
             await world.at(BEGAN + days * DAY)
@@ -129,7 +129,7 @@ def test_an_end_is_told_with_its_reason_kept(play: Callable[..., None]) -> None:
     async def scenario(world: World) -> None:
         ends = BEGAN + 10 * DAY
         details = {"reason": "cancellation_requested", "feedback": "too_expensive", "comment": "Sorry, we're broke"}
-        scheduled = {"cancel_at": int(ends.timestamp()), "canceled_at": int(BEGAN.timestamp())}
+        scheduled: dict[str, Any] = {"cancel_at": int(ends.timestamp()), "canceled_at": int(BEGAN.timestamp())}
         await world.sell("active", cancellation_details=details, **scheduled)
         await world.work()
         await world.sell("active")  # the customer thinks again
@@ -158,7 +158,7 @@ def test_a_deleted_customer_is_written_to_where_it_was_known_last(play: Callable
     async def scenario(world: World) -> None:
         await world.sell()
         await world.work()
-        ended = {"ended_at": int(BEGAN.timestamp())}
+        ended: dict[str, Any] = {"ended_at": int(BEGAN.timestamp())}
         await world.sell("canceled", customer={"id": "cus_acme", "object": "customer", "deleted": True}, **ended)
         await world.at(BEGAN + DAY / 24)
         await world.work()
@@ -243,7 +243,7 @@ def test_one_tenant_that_cant_be_read_holds_up_nobody_else(play: Callable[..., N
                 raise RuntimeError("a bug")
             return await broken(customer)
 
-        world.gateway.subscriptions_of = subscriptions_of  # type: ignore[method-assign]
+        world.gateway.subscriptions_of = subscriptions_of  # type: ignore[method-assign, assignment]
         await world.work()
         assert await world.states() == [("welcome", "sent")]
         (failure,) = await world.execute("SELECT failure FROM registry.notification_profile WHERE failure IS NOT NULL")
