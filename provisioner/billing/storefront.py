@@ -12,15 +12,20 @@ import stripe
 from provisioner.billing.catalogue import Catalogue, Plan
 from provisioner.billing.errors import translated
 from provisioner.billing.gateway import Document
-from provisioner.billing.gateway_stripe import LOOKUP_KEYS_PER_REQUEST, make_client
-from provisioner.billing.pricing import PlanPrice
-from provisioner.billing.translate import PLAN_KEY, TENANT_KEY
+from provisioner.billing.gateway_stripe import make_client
+from provisioner.billing.stripe_catalogue import push, snapshot
+from provisioner.billing.stripe_catalogue.api import CatalogueApi
+from provisioner.billing.stripe_catalogue.changes import Action
+from provisioner.billing.stripe_catalogue.differences import plan_changes
+from provisioner.billing.stripe_catalogue.wanted import Kind, Ref
+from provisioner.billing.translate import TENANT_KEY
 from provisioner.errors import ConfigurationInvalid, NotFound, Reject
 
 #: A card that is charged without questions, and one that can be attached but never charged.
 GOOD_CARD = "pm_card_visa"
 FAILING_CARD = "pm_card_chargeCustomerFail"
 ENDED = ("canceled", "incomplete_expired")
+_MAKES = (Action.CREATE, Action.SUPERSEDE)
 
 
 class Storefront:
@@ -38,66 +43,25 @@ class Storefront:
     # -- catalogue
 
     def seed(self) -> list[Document]:
-        """Create the products and prices of the catalogue that don't exist; change nothing that does.
+        """Make Stripe sell what the catalogue says: `tenantry catalogue push`, without asking.
 
         Returns a row a price: plan, lookup_key, price, product, created (whether it is new).
         """
-        rows = []
-        with translated("seeding products and prices"):
-            for plan in self._catalogue.plans.values():
-                product = self._product(plan)
-                found = self._prices([price.lookup_key for price in plan.prices])
-                for wanted in plan.prices:
-                    price = found.get(wanted.lookup_key)
-                    created = price is None
-                    if price is None:
-                        price = self._create_price(plan, wanted, product)
-                    rows.append(
-                        {
-                            "plan": plan.name,
-                            "lookup_key": wanted.lookup_key,
-                            "price": price.id,
-                            "product": str(price.product),
-                            "created": created,
-                        }
-                    )
-        return rows
-
-    def _prices(self, lookup_keys: list[str]) -> dict[str, stripe.Price]:
-        found = {}
-        for start in range(0, len(lookup_keys), LOOKUP_KEYS_PER_REQUEST):
-            wanted = lookup_keys[start : start + LOOKUP_KEYS_PER_REQUEST]
-            for price in self._client.v1.prices.list({"lookup_keys": wanted, "limit": 100}).data:
-                found[str(price.lookup_key)] = price
-        return found
-
-    def _product(self, plan: Plan) -> str:
-        identifier = f"tenantry_{plan.name}"
-        try:
-            return self._client.v1.products.retrieve(identifier).id
-        except stripe.InvalidRequestError as error:
-            if error.code != "resource_missing":
-                raise
-        created = self._client.v1.products.create(
-            {"id": identifier, "name": plan.title, "metadata": {PLAN_KEY: plan.name}}
-        )
-        return created.id
-
-    def _create_price(self, plan: Plan, wanted: PlanPrice, product: str) -> stripe.Price:
-        if wanted.unit_amount is None:
-            raise ConfigurationInvalid(
-                f"plan {plan.name}: price {wanted.lookup_key} has no unit_amount",
-                hint=f"Add unit_amount to it in {self._catalogue.source}, or create the price in Stripe yourself",
-            )
-        params: Any = {
-            "product": product,
-            "currency": wanted.currency,
-            "unit_amount": int(wanted.unit_amount),
-            "recurring": {"interval": wanted.interval},
-            "lookup_key": wanted.lookup_key,
-            "metadata": {PLAN_KEY: plan.name},
-        }
-        return self._client.v1.prices.create(params)
+        api = CatalogueApi(self._client, livemode=False)
+        changes = plan_changes(self._catalogue, snapshot.read(api, self._catalogue))
+        known = push.apply(api, changes, source=self._catalogue.source)
+        made = {change.name for change in changes.changes if change.kind is Kind.PRICE and change.action in _MAKES}
+        return [
+            {
+                "plan": plan.name,
+                "lookup_key": price.lookup_key,
+                "price": known[Ref(Kind.PRICE, price.lookup_key)],
+                "product": changes.sold_as[price.lookup_key],
+                "created": price.lookup_key in made,
+            }
+            for plan in self._catalogue.plans.values()
+            for price in plan.prices
+        ]
 
     # -- subscriptions
 
@@ -110,9 +74,14 @@ class Storefront:
         trial_days: int = 0,
         card: str = GOOD_CARD,
         test_clock: str | None = None,
+        seats: int = 1,
     ) -> Document:
-        """A new subscription of a plan for a tenant, whose customer is made when there is none."""
-        price = self._price(self._catalogue.plan(plan_name), interval)
+        """A new subscription of a plan for a tenant, whose customer is made when there is none. ``seats``: of a plan
+        that is paid by the seat."""
+        plan = self._catalogue.plan(plan_name)
+        if seats != 1 and not plan.per_seat:
+            raise Reject(f"plan {plan.name} isn't paid by the seat", hint="Leave --seats out")
+        base, *use = self._plan_prices(plan, interval)
         with translated(f"subscribing {tenant_id} to {plan_name}"):
             customer = self._customer(tenant_id, card, test_clock)
             standing = [item for item in self._subscriptions_of(customer) if item.status not in ENDED]
@@ -123,7 +92,7 @@ class Storefront:
                 )
             params: Any = {
                 "customer": customer.id,
-                "items": [{"price": price.id}],
+                "items": [{"price": base, "quantity": seats}, *({"price": price} for price in use)],
                 "metadata": {TENANT_KEY: tenant_id},
                 "expand": ["customer"],
             }
@@ -135,9 +104,19 @@ class Storefront:
         """Move a tenant's subscription to another plan; its interval stays unless one is given."""
         plan = self._catalogue.plan(plan_name)
         found = self._standing(tenant_id)
-        item = found["items"]["data"][0]
-        price = self._price(plan, interval or item["price"]["recurring"]["interval"])
-        params: Any = {"items": [{"id": item["id"], "price": price.id}], "expand": ["customer"]}
+        items = found["items"]["data"]
+        item = next((each for each in items if each["price"]["recurring"]["usage_type"] != "metered"), items[0])
+        base, *use = self._plan_prices(plan, interval or item["price"]["recurring"]["interval"])
+        quantity = {} if plan.per_seat else {"quantity": 1}
+        held = {each["price"]["id"]: each["id"] for each in items if each is not item}
+        params: Any = {
+            "items": [
+                {"id": item["id"], "price": base, **quantity},
+                *({"id": identifier, "deleted": True} for price, identifier in held.items() if price not in use),
+                *({"price": price} for price in use if price not in held),
+            ],
+            "expand": ["customer"],
+        }
         with translated(f"changing {tenant_id} to {plan_name}"):
             return self._client.v1.subscriptions.update(found["id"], params).to_dict()
 
@@ -196,13 +175,17 @@ class Storefront:
                 return found
         raise NotFound(f"{tenant_id} has no subscription that stands", hint="See: tenantry stripe list --ended")
 
-    def _price(self, plan: Plan, interval: str) -> stripe.Price:
-        key = plan.price(interval).lookup_key
-        with translated(f"looking up price {key}"):
-            found = self._client.v1.prices.list({"lookup_keys": [key], "active": True}).data
-        if not found:
-            raise NotFound(f"Stripe has no active price with lookup key {key}", hint="Create it: tenantry stripe seed")
-        return found[0]
+    def _plan_prices(self, plan: Plan, interval: str) -> list[str]:
+        """Ids of the prices that make a subscription of a plan: its own first, then those of use."""
+        keys = [plan.price(interval).lookup_key, *(price.lookup_key for price in plan.metered_prices(interval))]
+        with translated(f"looking up the prices of {plan.name}"):
+            listed = self._client.v1.prices.list({"lookup_keys": keys, "active": True}).data
+        found = {str(price.lookup_key): price.id for price in listed}
+        for key in keys:
+            if key not in found:
+                hint = "Create it: tenantry stripe seed"
+                raise NotFound(f"Stripe has no active price with lookup key {key}", hint=hint)
+        return [found[key] for key in keys]
 
     def _customer(self, tenant_id: str, card: str, test_clock: str | None) -> stripe.Customer:
         found = None if test_clock else self._find_customer(tenant_id)

@@ -118,7 +118,7 @@ def _show(subscriptions: list[dict[str, Any]], *, as_json: bool, one: bool = Fal
 @stripe.command()
 @reports_errors
 def seed(json_output: JsonOption = False) -> None:
-    """Create the catalogue's products and prices in Stripe; what exists stays as it is."""
+    """Make test mode's Stripe sell the catalogue: `tenantry catalogue push`, without asking."""
     with _storefront() as front:
         rows = front.seed()
     if json_output:
@@ -135,6 +135,7 @@ def subscribe(
     plan: PlanOption,
     annual: Annotated[bool, typer.Option("--annual", help="Pay per year.")] = False,
     trial_days: Annotated[int, typer.Option(min=0, max=730, help="Days of trial.")] = 0,
+    seats: Annotated[int, typer.Option(min=1, help="Seats, of a plan that is paid by the seat.")] = 1,
     failing_card: Annotated[bool, typer.Option("--failing-card", help="Pay with a card that always fails.")] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -149,6 +150,7 @@ def subscribe(
             interval="year" if annual else "month",
             trial_days=trial_days,
             card=FAILING_CARD if failing_card else GOOD_CARD,
+            seats=seats,
         )
     _show([found], as_json=json_output, one=True)
 

@@ -63,7 +63,13 @@ class _Differ:
             self._coupon(coupon, products)
         self._portal()
         self._retired(features)
-        return ChangePlan((*self._changes, *self._archived), tuple(self._conflicts), tuple(self._warnings), self._known)
+        return ChangePlan(
+            (*self._changes, *self._archived),
+            tuple(self._conflicts),
+            tuple(self._warnings),
+            self._known,
+            self._sold_as,
+        )
 
     # -- what is sold
 

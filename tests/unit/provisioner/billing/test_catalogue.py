@@ -10,6 +10,7 @@ from components.spec import Budget, InstanceSpec
 from components.tiers import Tier
 from provisioner.billing import catalogue, catalogue_file
 from provisioner.billing.catalogue import CatalogueInvalid, Problem
+from provisioner.billing.pricing import PricingModel
 from provisioner.errors import ConfigurationInvalid, NotFound, OperatorNeeded
 
 EXAMPLE = Path(__file__).parents[4] / "example" / "plans.toml"
@@ -35,10 +36,16 @@ def problem(text: str) -> Problem:
 def test_the_example_is_valid_and_sells_every_tier() -> None:
     found = catalogue.load(EXAMPLE)
     assert {plan.tier for plan in found.plans.values()} == set(Tier)
-    assert {plan.name: [price.interval for price in plan.prices] for plan in found.plans.values()} == {
-        name: ["month", "year"] for name in ("starter", "team", "team_plus", "enterprise")
+    assert {
+        plan.name: [price.interval for price in plan.prices if not price.metered] for plan in found.plans.values()
+    } == {
+        **{name: ["month", "year"] for name in ("starter", "team", "team_plus", "growth", "enterprise")},
+        "scale": ["month"],
     }
-    assert all(price.unit_amount for plan in found.plans.values() for price in plan.prices), "it can be seeded"
+    sold = [price for plan in found.plans.values() for price in plan.prices]
+    assert all(price.unit_amount or price.tiers for price in sold), "it can be pushed"
+    assert {price.model for price in sold} == set(PricingModel) - {PricingModel.METERED}, "included units make tiers"
+    assert {price.meter for price in sold} == {None, *found.meters}
     assert found.plan("team").tier is found.plan("team_plus").tier
     assert found.plan("enterprise").entitlements == ("*",)
 
