@@ -62,7 +62,8 @@ def test_a_customers_card_and_the_amount_of_its_renewal(local_stripe: LocalStrip
     method = v1.payment_methods.attach("pm_card_visa", {"customer": customer.id})
     v1.customers.update(customer.id, {"invoice_settings": {"default_payment_method": method.id}})
     subscription = v1.subscriptions.create({"customer": customer.id, "items": [{"price": price.id}]})
-    client._requestor._client.close()
+    transport: Any = client._requestor._client
+    transport.close()
 
     async def question(gateway: PayerGateway) -> Any:
         (document,) = await gateway.subscriptions_of(customer.id)
