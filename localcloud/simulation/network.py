@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 
 from localcloud.simulation.clock import DAY, VirtualClock
-from localcloud.stripe.inprocess import Delivery
+from localcloud.stripe.inprocess import Delivery, InProcess
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ class Network:
         arrives_at = self.clock.now + (self.chance.randint(1, self.faults.latest_s) if late else 0)
         copies = 2 if self.chance.random() < self.faults.twice else 1
         self._under_way += [_Letter(arrives_at, delivery.id, body, customer)] * copies
-        return True
+        return not late  # Stripe knows of one that is late only that nobody has taken it yet
 
-    def arrived(self) -> list[bytes]:
+    def arrived(self, stripe: InProcess) -> list[bytes]:
         here = [letter for letter in self._under_way if letter.arrives_at <= self.clock.now]
         self._under_way = [letter for letter in self._under_way if letter.arrives_at > self.clock.now]
+        for letter in here:
+            stripe.delivered(letter.delivery)
         self.chance.shuffle(here)
         return [letter.body for letter in here]
 

@@ -123,7 +123,7 @@ async def _live(
         people.act()
         if chance.random() < 0.5:
             plane.stacks.fail = [EngineFailed("an operation of the simulation failed") for _ in range(2)]
-        await plane.receive(network.arrived())
+        await plane.receive(network.arrived(stripe))
         await plane.review()
         await plane.work()
         swept = False
