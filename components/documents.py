@@ -39,7 +39,9 @@ READ_ONLY_SESSION: Document = {
             "Effect": "Allow",
             "Action": [*READ_ACTIONS, "s3:ListBucket", "kms:Decrypt"],
             "Resource": "*",
-        }
+        },
+        # What the policy of a key or a bucket allows the session itself is not limited by what is allowed here.
+        {"Sid": "NoWrites", "Effect": "Deny", "Action": [*WRITE_ACTIONS, "kms:GenerateDataKey"], "Resource": "*"},
     ],
 }
 """Passed when a role is assumed: the session may do what both this and the role's own policy allow, so that a role that

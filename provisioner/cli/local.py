@@ -208,3 +208,16 @@ def mail(
     else:
         rows = [[str(m["number"]), m["at"][11:19], ", ".join(m["recipients"]), styled(m["subject"])] for m in messages]
         print_columns(["number", "at", "to", "subject"], rows)
+
+
+@local.command(name="rds-days")
+@reports_errors
+def rds_days(
+    days: Annotated[float, typer.Argument(min=0, max=10_000, help="AWS starts a stopped instance after 7")],
+) -> None:
+    """Let days pass for stopped RDS instances of the local AWS."""
+    from localcloud.home import Home
+    from localcloud.rds_control import pass_days
+
+    pass_days(Home.default(), days)
+    out.print(f"{days:g} days have passed for stopped RDS instances.")

@@ -101,9 +101,10 @@ def test_a_tenant_that_may_only_read_gets_a_token_and_a_session_that_say_so(
     assert (mode, issued.access) == ("read_only", "read_only")
     assert signature == hmac.new(KEY, f"acme|{epoch}|{expiry}|read_only".encode(), hashlib.sha256).hexdigest()
     assert broker.aws("acme") != writing, "a session that writes is not given out again"
-    (statement,) = json.loads(aws.assumed[1]["Policy"])["Statement"]
-    assert statement["Effect"] == "Allow"
-    assert sorted(statement["Action"]) == ["kms:Decrypt", "s3:GetObject", "s3:ListBucket"]
+    allowed, denied = json.loads(aws.assumed[1]["Policy"])["Statement"]
+    assert (allowed["Effect"], denied["Effect"]) == ("Allow", "Deny")
+    assert sorted(allowed["Action"]) == ["kms:Decrypt", "s3:GetObject", "s3:ListBucket"]
+    assert {"s3:PutObject", "s3:DeleteObject", "kms:GenerateDataKey"} <= set(denied["Action"])
     assert broker.aws("acme") == broker.aws("acme")
     placements["acme"] = POOL
     assert broker.aws("acme") == writing, "nor one that only reads once it may write again"
