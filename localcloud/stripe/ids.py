@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _ALPHABET = string.ascii_letters + string.digits
+#: byte -> letter
+_LETTERS = bytes(_ALPHABET[byte % len(_ALPHABET)].encode()[0] for byte in range(256))
 #: Seeded by the operating system; a simulation brings a generator of its own.
 _generator: ContextVar[random.Random] = ContextVar("generator", default=random.Random())  # noqa: S311, B039 - names, no secrets
 
@@ -71,4 +73,4 @@ def request_id() -> str:
 
 
 def _random(length: int) -> str:
-    return "".join(_generator.get().choices(_ALPHABET, k=length))
+    return _generator.get().randbytes(length).translate(_LETTERS).decode()

@@ -85,6 +85,10 @@ for _index in CHANGING:
     _CHANGING_OF.setdefault(_index[0], []).append(_index)
 
 
+#: Kinds whose documents are added and removed but never edited: they come back as they are.
+NEVER_CHANGED = frozenset({"event"})
+
+
 def copy_of(document: Any) -> Any:
     """A deep copy of a JSON document: several times as fast as ``copy.deepcopy``."""
     return json.loads(json.dumps(document))
@@ -106,8 +110,8 @@ class Store:
         self._stale: dict[tuple[str, str], set[str]] = {index: set() for index in CHANGING}
         self._positions: dict[tuple[str, str], int] = {}
         self._last_position = 0
-        #: What touched documents were before the transaction, as JSON; None: they were not there.
-        self._before: dict[tuple[str, str], tuple[str, int] | None] = {}
+        #: What touched documents were before the transaction, mostly as JSON; None: they were not there.
+        self._before: dict[tuple[str, str], tuple[str | Object, int] | None] = {}
         self._watched: dict[str, set[str]] = {}
         self._database = None if path is None else sqlite3.connect(path, check_same_thread=False)
         if self._database is not None:
@@ -166,8 +170,12 @@ class Store:
         return document
 
     def remove(self, document: Object) -> None:
-        self._remember(document["object"], document["id"])
-        self._delete(document["object"], document["id"])
+        kind, identifier = document["object"], document["id"]
+        if kind in NEVER_CHANGED and (kind, identifier) not in self._before:
+            self._before[(kind, identifier)] = (document, self._positions[(kind, identifier)])
+        else:
+            self._remember(kind, identifier)
+        self._delete(kind, identifier)
 
     def commit(self) -> None:
         """Make the transaction last: in the file too, when there is one."""
@@ -195,16 +203,17 @@ class Store:
                 if document is not None:
                     self._delete(kind, identifier)
                 continue
-            text, position = before
+            former, position = before
             if document is not None and self.position(document) != position:  # removed and added again
                 self._delete(kind, identifier)
                 document = None
             if document is None:
-                self._insert(json.loads(text), position)
+                self._insert(json.loads(former) if isinstance(former, str) else former, position)
                 returned.add(kind)
             else:
+                assert isinstance(former, str)
                 document.clear()
-                document.update(json.loads(text))
+                document.update(json.loads(former))
         for kind in returned:
             self._sort(kind)
         for kind, identifier in self._before:

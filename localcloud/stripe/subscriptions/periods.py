@@ -5,6 +5,8 @@ from __future__ import annotations
 import calendar
 from datetime import UTC, datetime, timedelta
 
+_LONGEST_S = {"day": 86400, "week": 7 * 86400, "month": 31 * 86400, "year": 366 * 86400}
+
 
 def add_interval(anchor: int, interval: str, count: int) -> int:
     """``anchor`` (Unix seconds) plus ``count`` intervals; a day that the month lacks becomes its last day."""
@@ -24,7 +26,7 @@ def period_after(anchor: int, interval: str, count: int, moment: int) -> tuple[i
     """
     if moment < anchor:
         return moment, anchor
-    step = 0
+    step = (moment - anchor) // (_LONGEST_S[interval] * count)  # it began then at the latest
     while add_interval(anchor, interval, count * (step + 1)) <= moment:
         step += 1
     return add_interval(anchor, interval, count * step), add_interval(anchor, interval, count * (step + 1))
