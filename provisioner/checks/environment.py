@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from provisioner.checks import CONNECT_S, Check, Finding, fail, ok, skipped, warn
 from provisioner.checks.evidence import evidence
+from provisioner.checks.mail import mail
 from provisioner.errors import ConfigurationInvalid
 from provisioner.settings import Settings
 
@@ -61,6 +62,7 @@ def _services(settings: Settings, environ: Mapping[str, str]) -> dict[str, Probe
         "tokens": lambda: tokens(settings),
         "api": lambda: api(settings.api_url),
         "evidence": lambda: evidence(settings),
+        "mail": lambda: mail(settings),
     }
 
 

@@ -109,6 +109,15 @@ class SmtpTransport:
             return Answer(Verdict.LATER, None, _line(f"{type(error).__name__}: {error}"))
         return Answer(Verdict.ACCEPTED, code, _line(text))
 
+    async def probe(self) -> Answer:
+        """Connect and log in, send nothing."""
+        try:
+            await self._connected()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            await self._leave()
+            return _of_connection(error)
+        return Answer(Verdict.ACCEPTED)
+
     async def _connected(self) -> aiosmtplib.SMTP:
         if self._client is not None and self._client.is_connected:
             return self._client

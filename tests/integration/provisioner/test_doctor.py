@@ -125,6 +125,7 @@ def test_a_sound_environment_passes(tmp_path: Path, database: str, warm_moto: st
         "tokens": "ok",
         "api": "ok",
         "evidence": "ok",
+        "mail": "skipped",
     }
     assert "starter_monthly" in after["stripe"]["message"]
     assert "beside the registry" in after["state backend"]["message"]
