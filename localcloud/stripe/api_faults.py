@@ -67,13 +67,22 @@ def check(body: dict[str, Any]) -> dict[str, Any]:
 
 def store(account: Account, setting: dict[str, Any]) -> None:
     """Let the faults hold from now on; random choices begin again at the seed."""
+    if setting == DEFAULT_API_FAULTS:
+        account.set_setting(SETTING, None)  # nothing is drawn, and written, for every request
+        return
     ends = account.wall() + setting["outage_s"] if setting["outage_s"] else None
     account.set_setting(SETTING, {**setting, "_outage_ends": ends, "_drawn": 0})
 
 
+def current(account: Account) -> dict[str, Any]:
+    """The faults that were set last."""
+    found: dict[str, Any] = account.setting(SETTING, None) or DEFAULT_API_FAULTS
+    return found
+
+
 def outage(account: Account) -> str:
     """The kind of the outage that holds now; ``none``."""
-    setting = account.setting(SETTING, DEFAULT_API_FAULTS)
+    setting = current(account)
     ends = setting.get("_outage_ends")
     return "none" if ends is not None and account.wall() >= ends else str(setting["outage"])
 

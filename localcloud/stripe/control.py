@@ -144,7 +144,7 @@ def _set_faults(account: Account, command: Command) -> dict[str, Any]:
 
 
 def _api_faults(account: Account, command: Command) -> dict[str, Any]:
-    setting = {**api_faults.DEFAULT_API_FAULTS, **account.setting(api_faults.SETTING, {})}
+    setting = api_faults.current(account)
     shown = {name: value for name, value in setting.items() if not name.startswith("_")}
     return {**shown, "outage": api_faults.outage(account)}
 

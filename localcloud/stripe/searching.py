@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from localcloud.stripe.account import Account
-from localcloud.stripe.api_faults import SETTING
+from localcloud.stripe.api_faults import current
 from localcloud.stripe.errors import invalid
 from localcloud.stripe.lists import DEFAULT_LIMIT, MAX_LIMIT
 from localcloud.stripe.render import render
@@ -126,7 +126,7 @@ def search(account: Account, kind: str, params: dict[str, Any], url: str, fields
     start = params.get("page", "0")
     if not start.isdecimal():
         raise invalid("Invalid page: use next_page of the last answer", param="page")
-    lag = account.setting(SETTING, {}).get("search_lag_s", 0)
+    lag = current(account)["search_lag_s"]
     known = account.wall() - lag
     found = [
         document
