@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,7 +52,7 @@ async def explain(connection: AsyncConnection, tenant_id: str) -> dict[str, Any]
         "timeline": told,
         "running": running,
         "events_open": [event.summary() for event in waiting],
-        "next": next_action(record, running=bool(running), verdict=verdict),
+        "next": next_action(record, running=bool(running), verdict=verdict, doing=_doing(running)),
     }
 
 
@@ -64,15 +64,24 @@ def tenant_document(record: TenantRecord, verdict: Verdict | None = None) -> dic
     return {**document, "isolation": isolation, "shown_state": record.shown_state, "stack": record.stack_name}
 
 
-def next_action(record: TenantRecord, *, running: bool = False, verdict: Verdict | None = None) -> str:
-    """The safe next thing to do, as a sentence. ``verdict``: the last word on the tenant's isolation."""
+def _doing(running: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the running operations wait for, if one of their steps says so."""
+    steps = (step for operation in running for step in operation["steps"])
+    return next((step["message"] for step in steps if step["status"] == "running" and step["message"]), None)
+
+
+def next_action(
+    record: TenantRecord, *, running: bool = False, verdict: Verdict | None = None, doing: str | None = None
+) -> str:
+    """The safe next thing to do, as a sentence. ``verdict``: the last word on the tenant's isolation; ``doing``: what
+    the running operation waits for."""
     if verdict is not None and verdict.status is ProofStatus.NOT_ISOLATED:
         return (
             f"A proof got through. See how: tenantry prove export {verdict.proof_id}; what drifted, a reconcile mends: "
             f"tenantry tenants reconcile {record.tenant_id}; then: tenantry prove {record.tenant_id}"
         )
     if running:
-        return "Nothing: an operation is running."
+        return f"Nothing: an operation is running{f' ({doing})' if doing else ''}."
     if record.failure is not None:
         return _after_failure(record.failure, record)
     match TenantState(record.state):

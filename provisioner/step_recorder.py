@@ -20,6 +20,13 @@ _OPS_WITHOUT_A_STEP = frozenset({"same", "read"})
 _PROGRESS = frozenset({Happening.STARTED, Happening.FINISHED, Happening.FAILED})
 
 
+#: What a step that runs is waiting for, where that is AWS's business and takes a while.
+TAKES_LONG = {
+    "aws:rds/instance:Instance": "RDS makes or changes the instance: 5 to 40 minutes",
+    "aws:rds/instanceDesiredState:InstanceDesiredState": "RDS starts or stops the instance: minutes, 60 at most",
+}
+
+
 class StepRecorder:
     """Takes steps from the engine's threads and writes them from the loop, a batch at a time."""
 
@@ -41,10 +48,10 @@ class StepRecorder:
                     if step.op in _OPS_WITHOUT_A_STEP:
                         return
                     status = {Happening.STARTED: "running", Happening.FINISHED: "done"}.get(step.happening, "failed")
-                    seconds = None if step.happening is Happening.STARTED else step.seconds
-                    self._waiting[step.urn] = StepRow(
-                        step.urn, step.type, step.name, step.op, status, seconds, self._messages.get(step.urn)
-                    )
+                    began = step.happening is Happening.STARTED
+                    seconds = None if began else step.seconds
+                    message = self._messages.get(step.urn) or (TAKES_LONG.get(step.type) if began else None)
+                    self._waiting[step.urn] = StepRow(step.urn, step.type, step.name, step.op, status, seconds, message)
                 case Happening.DIAGNOSTIC | Happening.POLICY if step.severity in ("error", "mandatory"):
                     self._messages[step.urn] = step.message
                     self._waiting[step.urn] = StepRow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pulumi
+from pulumi_aws.rds._inputs import InstanceDesiredStateTimeoutsArgs
 from pulumi_aws.rds.instance_desired_state import InstanceDesiredState
 
 from components import postgres
@@ -21,6 +22,9 @@ from components.tags import tenant_tags
 from components.tenant_schema import TenantSchema, TenantSchemaArgs
 from components.tenants.tenant import Tenant, TenantArgs
 from components.tiers import Tier
+
+#: A start replays what a crash of the server left; the AWS provider's own limit is 20 minutes.
+STATE_TIMEOUT = "60m"
 
 
 class SiloTenant(Tenant):
@@ -112,6 +116,7 @@ class SiloTenant(Tenant):
             f"{name}-database",
             identifier=database.identifier,
             state=state,
+            timeouts=InstanceDesiredStateTimeoutsArgs(create=STATE_TIMEOUT, update=STATE_TIMEOUT),
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after), deleted_with=database.instance),
         )
 

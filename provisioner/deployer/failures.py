@@ -17,6 +17,8 @@ _NO_STACK = re.compile(r"no stack named '[^']*' found")
 _PROTECTED = re.compile(
     r"(?i)resource \S+ cannot be deleted\s+because it is protected|unable to (?:delete|replace) resource"
 )
+#: Of StopDBInstance: it passes by no repetition.
+_REPLICA = re.compile(r"(?i)InvalidDBInstanceState.*read replica")
 _STILL_LOCKED = re.compile(r"created by (\S+)@(\S+) \(pid (\d+)\) at (\S+)")
 
 #: What passes by itself. AWS's codes as their SDKs name them, gRPC's, and the network's.
@@ -59,6 +61,11 @@ def classify(request: StackRequest, finished: Finished, log: EventLog, scrub: Sc
         )
     if finished.interrupted or finished.code < 0:
         return EngineFailed(f"stack {stack}: the update was interrupted: {summary}", hint="it is resumed")
+    if _REPLICA.search(summary):
+        return UpdateRejected(
+            f"stack {stack}: {summary}",
+            hint="RDS stops no instance that is or has a read replica: remove the replica, which no stack of ours made",
+        )
     if _TRANSIENT.search(summary):
         return EngineFailed(f"stack {stack}: {summary}", hint="it is tried again")
     return UpdateRejected(f"stack {stack}: {summary}", hint=f"`tenantry explain {stack}` shows every step")

@@ -446,6 +446,13 @@ CASES = (
         },
         import_id=lambda r: str(r.outputs["identifier"]),
     ),
+    Case(
+        "aws:rds/instanceDesiredState:InstanceDesiredState",
+        lambda w: {"identifier": w.database_instance.outputs["identifier"], "state": "stopped"},
+        lambda w: {"state": "available"},
+        replaced={"identifier": "another"},
+        stays=True,
+    ),
 )
 
 

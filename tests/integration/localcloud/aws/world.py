@@ -115,6 +115,19 @@ class World:
         return self._once("parameters", "aws:rds/parameterGroup:ParameterGroup", inputs)
 
     @property
+    def database_instance(self) -> Resource:
+        inputs = {
+            "identifier": f"{self.name}-base",
+            "engine": "postgres",
+            "instanceClass": "db.t4g.micro",
+            "allocatedStorage": 20,
+            "username": "master",
+            "manageMasterUserPassword": True,
+            "skipFinalSnapshot": True,
+        }
+        return self._once("database-instance", "aws:rds/instance:Instance", inputs)
+
+    @property
     def subnet_group(self) -> Resource:
         subnets = [self.subnet(0).id, self.subnet(1).id]
         inputs = {"name": f"{self.name}-base", "subnetIds": subnets}

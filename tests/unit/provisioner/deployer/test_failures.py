@@ -207,3 +207,11 @@ def test_a_secret_variables_value_never_survives(secret: str, around: str) -> No
 def test_scrubbing_twice_changes_nothing_more(text: str) -> None:
     scrub = Scrubber(ENVIRONMENT)
     assert scrub(scrub(text)) == scrub(text)
+
+
+def test_an_instance_with_a_replica_waits_for_an_operator_and_one_that_is_busy_is_tried_again() -> None:
+    busy = failed((BUCKET, "StopDBInstance: InvalidDBInstanceState: Instance x is not in available state."))
+    assert isinstance(busy, EngineFailed)
+    replica = failed((BUCKET, "StopDBInstance: InvalidDBInstanceState: Instance x is or has a read replica"))
+    assert isinstance(replica, UpdateRejected)
+    assert "remove the replica" in replica.hint

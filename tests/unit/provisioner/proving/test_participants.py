@@ -15,6 +15,8 @@ from tests.unit.provisioner.proving.records import registered
 
 UNFIT = {
     "suspended": {"access": "suspended", "state": "suspended"},
+    "hibernated": {"access": "hibernated", "state": "hibernated"},
+    "read-only": {"access": "read_only"},
     "pending": {"outputs": None, "state": "pending"},
     "changing": {},
     "retained": {"state": "retained"},
