@@ -374,6 +374,13 @@ def test_what_was_made_by_hand_can_be_adopted(api: InProcessApi) -> None:
     assert price_of(api, "starter_monthly")["product"] == product
 
 
+def test_objects_of_the_other_mode_are_refused(api: InProcessApi) -> None:
+    by_hand(api)
+    api.livemode = True  # as a live key would be with an API base that leads to a test account
+    with pytest.raises(ConfigurationInvalid, match="the key is for live mode, and product"):
+        planned(api, parse(SHOP))
+
+
 def test_a_foreign_feature_and_coupon_with_our_names_are_conflicts(api: InProcessApi) -> None:
     api.post("/v1/entitlements/features", {"lookup_key": "sso", "name": "Theirs"})
     api.post("/v1/coupons", {"id": "LAUNCH", "percent_off": 20, "duration": "once"})
