@@ -24,7 +24,7 @@ from provisioner.billing.terms import (
     WithoutPaymentMethod,
 )
 
-TERMS_KEYS = ("trial", "dunning", "deletion", "archive_days")
+TERMS_KEYS = ("trial", "dunning", "deletion", "archive_days", "asleep_after_days")
 _TRIAL_KEYS = ("days", "requires_payment_method", "without_payment_method")
 _STEPS = ("throttled_after_days", "read_only_after_days", "suspended_after_days", "hibernated_after_days")
 _DUNNING_KEYS = (*_STEPS, "throttled_percent", "on_dispute", "on_dispute_lost", "on_refund")
@@ -67,7 +67,8 @@ def read_terms(findings: Findings, table: dict[str, Any], path: Path, default: T
         fix = f'write deletion = "{Deletion.ARCHIVE}", or remove it'
         findings.wrong((*path, "archive_days"), f"deletion is {deletion}: nothing is archived", fix)
     days = findings.integer(table, "archive_days", path, default.archive_days, 1, MAX_ARCHIVE_DAYS)
-    return replace(terms, deletion=deletion, archive_days=days)
+    asleep = _step(findings, table, "asleep_after_days", path, default.asleep_after, "the subscription ended")
+    return replace(terms, deletion=deletion, archive_days=days, asleep_after=asleep)
 
 
 def _trial(findings: Findings, holder: dict[str, Any], path: Path) -> Trial:
@@ -108,7 +109,12 @@ def _with_dunning(findings: Findings, table: dict[str, Any], path: Path, default
 
 
 def _step(
-    findings: Findings, table: dict[str, Any], key: str, path: Path, default: timedelta | None
+    findings: Findings,
+    table: dict[str, Any],
+    key: str,
+    path: Path,
+    default: timedelta | None,
+    since: str = "the payment failed",
 ) -> timedelta | None:
     value = table.get(key)
     if value is None:
@@ -116,7 +122,7 @@ def _step(
     if value == NEVER:
         return None
     if not is_int(value) or not 0 <= value <= MAX_STEP_DAYS:
-        fix = f'days since the payment failed, 0 (at once) to {MAX_STEP_DAYS}, or "{NEVER}"'
+        fix = f'days since {since}, 0 (at once) to {MAX_STEP_DAYS}, or "{NEVER}"'
         findings.wrong((*path, key), f"{shown(value)} is no number of days", fix)
         return default
     return timedelta(days=value)

@@ -1,7 +1,7 @@
 """What every command shares: the console, JSON output, and errors turned into messages and exit codes.
 
 Exit codes: 0 done; 1 the operation failed; 2 wrong usage; 3 an operator must act; 4 no such thing, or refused;
-5 try again later; 130 interrupted.
+5 try again later; 6 a difference was found; 130 interrupted.
 """
 
 from __future__ import annotations

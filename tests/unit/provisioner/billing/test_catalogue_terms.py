@@ -80,6 +80,12 @@ def test_deletion() -> None:
     assert (found.deletion, found.archive_days) == (Deletion.ARCHIVE, 40)
 
 
+@pytest.mark.parametrize(("value", "expected"), [("5", timedelta(days=5)), ("0", timedelta(0)), ('"never"', None)])
+def test_when_an_instance_of_who_left_is_stopped(value: str, expected: timedelta | None) -> None:
+    text = TEAM.replace("prices", f"asleep_after_days = {value}\nprices")
+    assert catalogue_file.parse(text, "x").plan("team").terms.asleep_after == expected
+
+
 def test_rates_in_short_and_in_long() -> None:
     short = TEAM.replace("prices", 'rates = { api = "100/second", exports = "5 per 10 minutes" }\nprices')
     assert catalogue_file.parse(short, "x").plan("team").rates == (
@@ -168,6 +174,13 @@ def test_a_wrong_term_names_line_key_and_fix(text: str, key: str, message: str, 
     assert found.key == f"plans.team.{key}"
     assert message in found.message
     assert fix in found.fix
+
+
+def test_an_instance_is_stopped_after_a_number_of_days() -> None:
+    with pytest.raises(CatalogueInvalid) as error:
+        catalogue_file.parse(TEAM.replace("prices", "asleep_after_days = -1\nprices"), "x")
+    (found,) = error.value.problems
+    assert "since the subscription ended" in found.fix
 
 
 def test_an_archive_that_isnt_kept_has_no_days() -> None:
