@@ -64,7 +64,8 @@ def name_of(deletion: DeletionRecord) -> str:
 
 @dataclass(frozen=True)
 class Retention:
-    """Deletes copies whose days are over, with the final snapshot that an archive kept; periodic work.
+    """Deletes copies whose days are over, with the final snapshot that an archive kept, and takes out what came late
+    about those who are deleted; periodic work.
 
     ``copies``: called when there is something to delete; raises ConfigurationInvalid if no store is set.
     """
@@ -78,7 +79,7 @@ class Retention:
         """How many copies were deleted. A copy that can't be deleted is tried again, and keeps no other."""
         await asyncio.to_thread(sweep_spool, self.spool)
         async with self.pool.connection() as connection:
-            await deletions.redact_late_messages(connection)
+            await deletions.redact_late(connection)
             due = await deletions.copies_due(connection, now)
         removed = 0
         for deletion in due:

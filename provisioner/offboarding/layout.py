@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ MANIFEST = "manifest.json"
 FILES_INDEX = "files/index.ndjson"
 MAX_MANIFEST = 64 * 1024 * 1024  #: bytes; one of 100,000 tables is smaller
 CHUNK = 1024 * 1024
+#: What the standard library raises for files that are damaged; an encrypted member is a RuntimeError.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError)
 _STORED_FROM = 64  #: bytes: below, compression gains nothing
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -187,7 +191,7 @@ def verify(path: Path) -> Verification:
                 found.check(member.name, member.size, member.sha256)
             files = _check_files(found, manifest)
             found.no_other()
-    except (zipfile.BadZipFile, OSError, _Unreadable, EOFError, NotImplementedError) as error:
+    except (*_DAMAGE, _Unreadable) as error:
         return Verification(None, (f"the file can't be read: {error or type(error).__name__}",))
     return Verification(manifest, tuple(problems), files)
 
@@ -227,6 +231,9 @@ class _Checked:
         except KeyError:
             self.problems.append(f"{name}: it is missing")
             return
+        except _DAMAGE as error:
+            self.problems.append(f"{name}: it is damaged: {error}")
+            return
         digest, length = hashlib.sha256(), 0
         try:
             with found:
@@ -234,7 +241,7 @@ class _Checked:
                 while length <= size and (chunk := found.read(CHUNK)):
                     digest.update(chunk)
                     length += len(chunk)
-        except zipfile.BadZipFile as error:
+        except _DAMAGE as error:
             self.problems.append(f"{name}: it is damaged: {error}")
             return
         if length != size:

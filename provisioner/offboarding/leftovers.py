@@ -32,6 +32,11 @@ KEY = "aws:kms/key:Key"
 _IDENTIFYING = ("tenant_id", "generation", "installation")
 
 
+_AGES_OUT = (
+    "the plan archives: AWS keeps backups of a deleted instance for their days; unreadable once their key is gone"
+)
+
+
 class ScanFailed(RetryLater):
     """AWS or the database did not answer: what is left over is not known."""
 
@@ -210,15 +215,15 @@ class Scanner:
                         None,
                         "the plan archives: it is deleted with the archive, and is unreadable as soon as its key is",
                     )
+                elif target.archives and each.get("SnapshotType") == "automated":
+                    yield Waiting("automated snapshot", arn, _aged_out(target), _AGES_OUT)
                 else:
                     fix = f"aws rds delete-db-snapshot --db-snapshot-identifier {identifier}"
                     yield Leftover("RDS snapshot", arn, fix)
         for each in rds.describe_db_instance_automated_backups(DBInstanceIdentifier=name)["DBInstanceAutomatedBackups"]:
             arn = each.get("DBInstanceAutomatedBackupsArn") or f"automated backups of {name}"
             if target.archives:
-                yield Waiting(
-                    "automated backups", arn, None, "they age out, and are unreadable as soon as their key is deleted"
-                )
+                yield Waiting("automated backups", arn, _aged_out(target), _AGES_OUT)
             else:
                 yield Leftover(
                     "automated backups",
@@ -308,6 +313,13 @@ class Scanner:
                 arn = each["ResourceARN"]
                 if arn not in waiting:
                     yield Leftover("resource with the tenant's tags", arn, "delete it, or take its tags off")
+
+
+def _aged_out(target: Target) -> datetime | None:
+    """When the last automated backup of the instance is gone, at the latest."""
+    return (
+        None if target.spec.instance is None else datetime.now(UTC) + timedelta(days=target.spec.instance.backup_days)
+    )
 
 
 def _or_none(ask: Callable[[], Any], *codes: str) -> Any | None:

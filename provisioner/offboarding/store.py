@@ -28,7 +28,9 @@ class Store(Protocol):
     """Names are relative, with ``/`` between. All methods block, and raise CopyUnavailable."""
 
     def put(self, name: str, content: IO[bytes]) -> None:
-        """Keep what is read from ``content``, whole or not at all; an earlier one is replaced."""
+        """Keep what is read from ``content``, whole or not at all; an earlier one is replaced.
+
+        ``content.read(n)`` returns fewer than n bytes at its end only."""
         ...
 
     def open(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
@@ -107,7 +109,10 @@ class Bucket:
 
     def put(self, name: str, content: IO[bytes]) -> None:
         try:
+            # In parts; what fails half-way is aborted. A short read would count as the end: see ``Store.put``.
             self._s3.upload_fileobj(content, self.bucket, self.prefix + name)
+        except OSError as error:
+            raise CopyUnavailable(f"{self.where(name)} can't be written: {error.strerror}") from error
         except (ClientError, BotoCoreError) as error:
             raise self._failed("written", name, error) from error
 

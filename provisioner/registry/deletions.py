@@ -264,7 +264,7 @@ async def redact(connection: AsyncConnection, tenant_id: str, customer_id: str |
     messages, what they said when they left. Returns rows changed: {events, timeline, others}.
 
     An event keeps its id, type, time and object, and the SHA-256 of what was signed. A message that is still to be
-    sent keeps its recipient until it was: ``redact_late_messages``.
+    sent keeps its recipient until it was: ``redact_late``.
     """
     parameters = {"tenant_id": tenant_id, "customer_id": customer_id, "address": ADDRESS}
     events = await connection.execute(_sql("redact_events"), parameters)
@@ -275,9 +275,11 @@ async def redact(connection: AsyncConnection, tenant_id: str, customer_id: str |
     return {"events": events.rowcount, "timeline": timeline.rowcount, "others": others}
 
 
-async def redact_late_messages(connection: AsyncConnection) -> int:
-    """Of tenants that are deleted: those that were sent after their end. Returns how many."""
-    return (await connection.execute(_sql("redact_late_messages"))).rowcount
+async def redact_late(connection: AsyncConnection) -> int:
+    """Of tenants that are deleted: messages that were sent, and events that came, after their end. Returns how many."""
+    messages = await connection.execute(_sql("redact_late_messages"))
+    events = await connection.execute(_sql("redact_late_events"))
+    return messages.rowcount + events.rowcount
 
 
 async def _all(connection: AsyncConnection, name: str, parameters: dict[str, Any]) -> list[DeletionRecord]:

@@ -106,3 +106,12 @@ UPDATE registry.notification n SET recipient = '{}', fields = '{}'
  WHERE n.status NOT IN ('pending', 'sending') AND (n.recipient, n.fields) <> ('{}', '{}')
    AND EXISTS (SELECT FROM registry.deletion d WHERE d.tenant_id = n.tenant_id AND d.generation >= n.generation
                   AND d.step = 'complete')
+-- name: redact_late_events
+UPDATE registry.event e
+   SET body = convert_to(jsonb_build_object('id', e.event_id, 'type', e.type, 'created', extract(epoch FROM e.created_at)::bigint,
+           'livemode', e.livemode, 'data', jsonb_build_object('object', jsonb_build_object('id', e.object_id)),
+           'redacted', jsonb_build_object('sha256', encode(sha256(e.body), 'hex')))::text, 'UTF8')
+  FROM registry.tenant t
+ WHERE t.state = 'destroyed' AND (e.tenant_id = t.tenant_id OR e.object_id = t.stripe_customer_id)
+   AND e.status IN ('ignored', 'processed') AND e.received_at > now() - interval '7 days'
+   AND position(convert_to('"redacted"', 'UTF8') IN e.body) = 0
