@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from provisioner.billing import catalogue as catalogues
 from provisioner.billing.gateway import Document
+from provisioner.billing.stripe_catalogue import push
 from provisioner.billing.stripe_catalogue.changes import Action, ChangePlan
 from provisioner.billing.stripe_catalogue.wanted import LOOKUP_KEY, MANAGED_KEY, Kind
 from provisioner.billing.translate import PLAN_KEY
-from provisioner.errors import ConfigurationInvalid
+from provisioner.errors import ConfigurationInvalid, OperatorNeeded
 from tests.unit.provisioner.billing.stripe_catalogue.account import (
     Died,
     InProcessApi,
@@ -421,6 +422,19 @@ def test_a_price_without_an_amount_must_be_there_already(api: InProcessApi) -> N
     by_hand(api)
     pushed(api, silent, adopt=True)
     assert planned(api, silent).empty, "whatever it costs"
+
+
+def test_two_pushes_at_once_make_nothing_twice(api: InProcessApi) -> None:
+    for text in (SHOP, SHOP.replace("2900", "3900")):
+        both = [planned(api, parse(text)), planned(api, parse(text))]
+        for plan in both:
+            # Stripe refuses a second object of the same name; what has none is known by its idempotency key.
+            with contextlib.suppress(OperatorNeeded):
+                push.apply(api, plan, source="plans.toml")
+        pushed(api, parse(text))
+        assert planned(api, parse(text)).empty
+    assert len(api.all("/v1/prices")) == len(parse(SHOP).lookup_keys) + 1
+    assert len([each for each in api.all("/v1/billing_portal/configurations") if each["metadata"]]) == 1
 
 
 # -- crashes
