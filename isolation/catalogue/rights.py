@@ -59,8 +59,8 @@ SELECT 'future ' || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 's
   FROM pg_default_acl d LEFT JOIN app ON app.oid = d.defaclnamespace, aclexplode(d.defaclacl) g
  WHERE (d.defaclnamespace = 0 OR app.oid IS NOT NULL) AND g.grantee <> d.defaclrole
    AND NOT (d.defaclobjtype = 'S' AND g.privilege_type IN ('SELECT', 'USAGE') AND NOT g.is_grantable AND g.grantee <> 0
-            AND (pg_get_userbyid(g.grantee) = (SELECT login FROM known WHERE known.schema = app.schema
-                                                  AND (known.writes OR g.privilege_type = 'SELECT'))
+            AND (EXISTS (SELECT FROM known WHERE known.schema = app.schema AND known.login = pg_get_userbyid(g.grantee)
+                            AND (known.writes OR g.privilege_type = 'SELECT'))
                  OR app.schema NOT IN (SELECT schema FROM known)
                     AND shobj_description(g.grantee, 'pg_authid') = app.marker))
    AND NOT (d.defaclobjtype = 'T' AND g.grantee = 0 AND g.privilege_type = 'USAGE')

@@ -55,6 +55,7 @@ PARTS = (
     "aws:s3/bucket",
     "aws:cloudwatch/eventTarget:",
     "aws:ec2/routeTableAssociation:",
+    "aws:rds/instanceDesiredState:",
     "aws:secretsmanager/secretVersion:",
     "tenantry-postgres:index:AppSchema",
     "tenantry-postgres:index:PoolSecurity",
