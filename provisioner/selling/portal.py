@@ -9,6 +9,8 @@ from enum import StrEnum
 from provisioner.billing.gateway import Document
 from provisioner.billing.sales import StripeSales
 from provisioner.billing.stripe_catalogue.wanted import MANAGED_KEY
+from provisioner.errors import ConfigurationInvalid, OperatorNeeded
+from provisioner.selling.errors import NotChangeable
 
 TTL_S = 300.0
 
@@ -38,7 +40,15 @@ class Portal:
             params["flow_data"] = {"type": flow.value}
             if subscription_id is not None:
                 params["flow_data"][flow.value] = {"subscription": subscription_id}
-        opened = await self._sales.create_portal(params)
+        try:
+            opened = await self._sales.create_portal(params)
+        except OperatorNeeded as refused:
+            if flow is None or isinstance(refused, ConfigurationInvalid):
+                raise
+            raise NotChangeable(
+                f"the portal has no {flow.value} for this subscription: {refused.message}",
+                hint="allow it in [portal] of the catalogue and push it; or open the portal without a flow",
+            ) from refused
         return str(opened["url"])
 
     async def _own(self) -> str | None:
