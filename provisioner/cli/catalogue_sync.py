@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from provisioner.cli.output import JsonOption, err, out, print_columns, print_json, reports_errors, styled
+from provisioner.cli.output import JsonOption, out, print_columns, print_json, reports_errors, styled
 from provisioner.cli.stripe_account import FileArgument, LiveOption, account, load, require_account
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def pull(
         output.write_text(pulled.text, "utf-8")
         out.print(f"{output} is written.", markup=False, soft_wrap=True)
     for note in pulled.notes:
-        err.print(note, markup=False, soft_wrap=True, style="yellow")
+        typer.echo(styled(note, "yellow"), err=True)
 
 
 def _confirm(plan: ChangePlan, *, live: bool, yes: bool, json_output: bool) -> None:
@@ -139,11 +139,15 @@ def _leave(plan: ChangePlan) -> NoReturn:
 
 def show(plan: ChangePlan) -> None:
     if plan.changes:
-        rows = [(change.name, change.action.value, change.kind.value, change.detail) for change in plan.changes]
+        # Names and details are Stripe's in part: nothing in them may steer the terminal.
+        rows = [
+            (styled(change.name), change.action.value, change.kind.value, styled(change.detail))
+            for change in plan.changes
+        ]
         colours = [_COLOURS.get(change.action.value) for change in plan.changes]
         print_columns(("NAME", "ACTION", "OBJECT", "WHAT"), rows, colours)
     for warning in plan.warnings:
-        err.print(f"warning: {warning}", markup=False, soft_wrap=True, style="yellow")
+        typer.echo(styled(f"warning: {warning}", "yellow"), err=True)
     for conflict in plan.conflicts:
         typer.echo(styled(f"conflict: {conflict}", "red"), err=True)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from provisioner.cli.output import JsonOption, err, out, print_columns, print_json, reports_errors
+from provisioner.cli.output import JsonOption, err, out, print_columns, print_json, reports_errors, styled
 from provisioner.cli.stripe_account import LiveOption, account, load, require_account
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def prices(live: LiveOption = False, json_output: JsonOption = False) -> None:
             (
                 str(row["plan"]),
                 str(row["price"]),
-                f"{row['lookup_key']}{' (superseded)' if row['superseded'] else ''}",
+                styled(f"{row['lookup_key']}{' (superseded)' if row['superseded'] else ''}"),
                 str(row["amount"]),
                 str(row["interval"]),
                 "" if row["subscribers"] is None else str(row["subscribers"]),
@@ -210,9 +210,9 @@ def _show(found: list[Subscriber], quotes: dict[str, Quote], leaving: Document, 
     for each in found:
         quoted = quotes.get(each.subscription_id)
         if each.skip is not None:
-            rows.append((each.tenant_id or "-", each.subscription_id, "", "", f"stays: {each.skip}"))
+            rows.append((each.tenant_id or "-", each.subscription_id, "", "", styled(f"stays: {each.skip}")))
         elif quoted is not None:
-            change = quoted.error or f"{quoted.new - quoted.present:+d} {quoted.currency}"
+            change = styled(quoted.error) if quoted.error else f"{quoted.new - quoted.present:+d} {quoted.currency}"
             amounts = ("", "") if quoted.error else (str(quoted.present), str(quoted.new))
             rows.append((each.tenant_id or "-", each.subscription_id, *amounts, change))
     if rows:
@@ -259,6 +259,6 @@ def _report(progress: Progress) -> None:
         markup=False,
     )
     for failure in progress.failures:
-        err.print(failure, markup=False, soft_wrap=True, style="red")
+        typer.echo(styled(failure, "red"), err=True)
     if progress.failed or progress.left or progress.skipped:
         err.print("The same command goes on where this one ended.", style="yellow")

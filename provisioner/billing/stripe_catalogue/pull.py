@@ -72,7 +72,9 @@ class _Writer:
         return Pulled(text if text.endswith("\n") else text + "\n", tuple(self._notes))
 
     def _sellable(self, price: Document) -> bool:
-        recurring = price["recurring"] or {}
+        recurring = price["recurring"]
+        if recurring is None:
+            return False  # paid once: no plan
         problem = None
         if recurring.get("interval") not in ("month", "year") or recurring.get("interval_count", 1) != 1:
             problem = f"it is billed every {recurring.get('interval_count', 1)} {recurring.get('interval')}"

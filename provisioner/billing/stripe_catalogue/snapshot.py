@@ -33,7 +33,7 @@ class Snapshot:
 def read(api: CatalogueApi, catalogue: Catalogue) -> Snapshot:
     """``ConfigurationInvalid`` if an object is of another mode than the key."""
     products = list(api.list("/v1/products"))
-    prices = list(api.list("/v1/prices", {"type": "recurring", "expand": ["data.tiers"]}))
+    prices = list(api.list("/v1/prices", {"expand": ["data.tiers"]}))
     meters = list(api.list("/v1/billing/meters"))
     features = list(api.list("/v1/entitlements/features"))
     features += [each for each in api.list("/v1/entitlements/features", {"archived": True}) if not each["active"]]

@@ -17,6 +17,7 @@ from provisioner.errors import NotFound, OperatorNeeded, Quarantined, Reject
 
 #: Statuses in which a subscription will be billed again.
 MOVABLE = ("active", "trialing", "past_due", "unpaid", "paused")
+ENDED = ("canceled", "incomplete_expired")
 
 
 class Effective(StrEnum):
@@ -58,7 +59,7 @@ class Quote:
 def subscribers(api: CatalogueApi, price: str) -> list[Subscriber]:
     """Oldest first; those that have ended don't count."""
     listed = api.list("/v1/subscriptions", {"price": price, "expand": ["data.customer"]})
-    found = [subscriber_of(document, price) for document in listed]
+    found = [subscriber_of(document, price) for document in listed if document["status"] not in ENDED]
     return sorted(found, key=lambda each: (each.created, each.subscription_id))
 
 

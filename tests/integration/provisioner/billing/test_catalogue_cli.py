@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import stripe
 from typer.testing import CliRunner, Result
 
 from localcloud.stripe.server import LocalStripe
@@ -85,6 +86,16 @@ def test_a_push_asks_and_a_no_changes_nothing(shell: Shell) -> None:
     shell.run("catalogue", "diff", code=0)
     shell.dearer()
     assert shell.catalogue("push", code=4)["error"]["hint"], "JSON can't ask"
+
+
+def test_what_stripe_says_does_not_steer_the_terminal(shell: Shell, local_stripe: LocalStripe) -> None:
+    shell.run("catalogue", "push", "--yes")
+    stripe.StripeClient(LocalStripe.api_key, base_addresses={"api": local_stripe.url}).v1.products.update(
+        "tenantry_team", {"name": "x\x1b[2Jy"}
+    )
+    said = shell.run("catalogue", "diff", code=6).stdout
+    assert "name: x" in said
+    assert "\x1b" not in said
 
 
 def test_modes_can_not_be_confused(shell: Shell) -> None:

@@ -106,7 +106,9 @@ def test_plans_made_by_hand_are_added_with_what_must_be_filled_in(api: InProcess
     keyed = api.post("/v1/prices", {**params, "recurring": {"interval": "month"}, "lookup_key": "big"})["id"]
     bare = api.post("/v1/prices", {**params, "recurring": {"interval": "year"}, "tax_behavior": "exclusive"})["id"]
     weekly = api.post("/v1/prices", {**params, "recurring": {"interval": "week"}})["id"]
+    api.post("/v1/prices", params)  # paid once
     found = pulled(api, FILE)
+    assert len(found.notes) == 2
     assert found.text.startswith(FILE.rstrip("\n"))
     assert f"{FILL_IN}: give price {bare} this lookup key in Stripe" in found.text
     assert any(weekly in note and "every 1 week" in note for note in found.notes)

@@ -375,6 +375,13 @@ def test_what_was_made_by_hand_can_be_adopted(api: InProcessApi) -> None:
     assert price_of(api, "starter_monthly")["product"] == product
 
 
+def test_a_price_that_is_paid_once_can_not_hold_our_key_either(api: InProcessApi) -> None:
+    product = api.post("/v1/products", {"name": "Poster"})["id"]
+    params = {"product": product, "currency": "usd", "unit_amount": 2900, "lookup_key": "starter_monthly"}
+    once = api.post("/v1/prices", params)["id"]
+    assert any(once in each.message for each in planned(api, parse(SHOP)).conflicts)
+
+
 def test_objects_of_the_other_mode_are_refused(api: InProcessApi) -> None:
     by_hand(api)
     api.livemode = True  # as a live key would be with an API base that leads to a test account
