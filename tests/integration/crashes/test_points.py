@@ -54,6 +54,11 @@ SUSPEND = (
     at("success.recorded", kind="suspend"),
 )
 DESTROY = (
+    at("offboarding.begun"),
+    at("offboarding.export_written"),
+    at("offboarding.exported"),
+    at("offboarding.purging"),
+    at("offboarding.purged"),
     at("operation.started", kind="unprotect"),
     at("engine.ended", kind="unprotect"),
     at("operation.succeeded", kind="unprotect"),
@@ -63,6 +68,9 @@ DESTROY = (
     at("step.finished", 3, op="delete"),
     at("engine.ended", kind="destroy"),
     at("operation.succeeded", kind="destroy"),
+    at("offboarding.destroyed"),
+    at("offboarding.scanned"),
+    at("offboarding.certified"),
 )
 #: Where the killed worker's operation was under way.
 IN_OPERATION = (
@@ -97,6 +105,19 @@ def kill(world: World, point: Point, survive: bool, act: object) -> None:
     act()
     worker.died()
     world.worker()
+
+
+def assert_certified(world: World, tenant: str) -> None:
+    """Each life has one deletion that is complete, with its export's copy and its certificate."""
+    ended = world.rows(
+        "SELECT generation, step, copy_name, certificate IS NOT NULL AS certified, files, resources "
+        "FROM registry.deletion WHERE tenant_id = %s ORDER BY created_at",
+        tenant,
+    )
+    lives = world.tenant(tenant)["generation"]
+    assert [row["generation"] for row in ended if row["step"] == "complete"] == list(range(1, lives + 1))
+    assert all(row["certified"] and row["copy_name"] and row["resources"] for row in ended), ended
+    assert not list((world.home.root / "spool").glob("*.zip")), "an unencrypted export was left lying"
 
 
 def unprotected(tier: str) -> tuple[Point, ...]:
@@ -148,6 +169,7 @@ def test_killed_while_it_suspends_and_destroys(world: World, tier: str, survive:
         world.rests(tenant, "destroyed")
         world.assert_sound(tenant)
         assert not world.rows("SELECT FROM registry.placement WHERE tenant_id = %s", tenant)
+        assert_certified(world, tenant)
         if point is not DESTROY[-1]:
             world.subscribe(tenant, tier)  # its next life
             world.rests(tenant, "ready")
