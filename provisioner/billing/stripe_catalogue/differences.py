@@ -222,6 +222,10 @@ class _Differ:
             if tax := compare.tax_to_set(price, found):
                 params["tax_behavior"] = tax
             self._update(Kind.PRICE, key, found, f"/v1/prices/{part(found['id'])}", params)
+        elif plan_of(found) is None:
+            message = f"price {found['id']} was made by hand and sells something else ({'; '.join(differ)})"
+            fix = "correct the file: tenantry catalogue pull takes it over as it is"
+            self._conflict(Kind.PRICE, key, message, fix)
         elif not wanted.has_amounts(price):
             self._without_amount(plan, price, f"price {key} has no unit_amount, and Stripe's differs ({differ[0]})")
         else:

@@ -375,6 +375,14 @@ def test_what_was_made_by_hand_can_be_adopted(api: InProcessApi) -> None:
     assert price_of(api, "starter_monthly")["product"] == product
 
 
+def test_what_costs_something_else_is_not_adopted(api: InProcessApi) -> None:
+    _, price = by_hand(api)
+    (conflict,) = planned(api, parse(SHOP.replace("2900", "3900")), adopt=True).conflicts
+    assert price in conflict.message
+    assert "amount: 2900 -> 3900" in conflict.message
+    assert "pull" in conflict.fix
+
+
 def test_a_price_that_is_paid_once_can_not_hold_our_key_either(api: InProcessApi) -> None:
     product = api.post("/v1/products", {"name": "Poster"})["id"]
     params = {"product": product, "currency": "usd", "unit_amount": 2900, "lookup_key": "starter_monthly"}
