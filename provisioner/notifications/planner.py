@@ -26,7 +26,7 @@ from provisioner.billing.history import PaymentHistory
 from provisioner.billing.payer import PayerGateway
 from provisioner.billing.translate import SubscriptionState, SubscriptionStatus
 from provisioner.billing.verdict import Verdict, judge
-from provisioner.errors import NotFound, OperatorNeeded, TenantryError
+from provisioner.errors import NotFound, OperatorNeeded, StripeUnavailable, TenantryError
 from provisioner.notifications import reading, recovery
 from provisioner.notifications.due import Due, due, one
 from provisioner.notifications.facts import Facts, Invoice, Recipient, Recovery, Step, Subscription
@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE = 8  #: tenants that are looked at at the same time: three requests to Stripe each
 PAGE = 200
+#: So many in a run that Stripe does not answer: it is Stripe, not they, and each costs the time of all its retries.
+UNAVAILABLE = 8
 LONGEST_RUN_S = 50.0  #: then the other periodic work has its turn
 OVERLAP_S = 600.0  #: a transaction that wrote a timeline entry is not older than this when it commits
 _OWING = (SubscriptionStatus.PAST_DUE, SubscriptionStatus.UNPAID)
@@ -58,7 +60,7 @@ class Planner:
 
     async def run_due(self, now: datetime) -> int:
         """Look at every tenant that is due, or that something happened to; how many. One that fails is tried again
-        later, and the others are looked at all the same."""
+        later, and the others are looked at all the same. ``StripeUnavailable`` when none can be asked about."""
         began = time.monotonic()
         async with self.pool.connection() as connection:
             newest = await notifications.newest_entry(connection)
@@ -69,21 +71,33 @@ class Planner:
             if not page:
                 self._marks.append((began, newest))
                 break
-            await self._look_at(page, now)
-            looked += len(page)
+            looked += await self._look_at(page, now, began + LONGEST_RUN_S)
         return looked
 
-    async def _look_at(self, tenant_ids: Sequence[str], now: datetime) -> None:
-        slots = asyncio.Semaphore(AT_ONCE)
+    async def _look_at(self, tenant_ids: Sequence[str], now: datetime, until: float) -> int:
+        """How many were looked at; those for whom there was no time are still due in the next run."""
+        slots, looked, refused = asyncio.Semaphore(AT_ONCE), 0, 0
 
         async def one_of_them(tenant_id: str) -> None:
+            nonlocal looked, refused
             async with slots:
+                if refused >= UNAVAILABLE or time.monotonic() > until:
+                    return
+                looked += 1
                 with structlog.contextvars.bound_contextvars(tenant_id=tenant_id):
-                    await self._guarded_look(tenant_id, now)
+                    answered = await self._guarded_look(tenant_id, now)
+                refused += not answered
 
-        await asyncio.gather(*(one_of_them(tenant_id) for tenant_id in tenant_ids))
+        done = await asyncio.gather(*map(one_of_them, tenant_ids), return_exceptions=True)
+        for error in done:
+            if error is not None:
+                raise error
+        if refused >= UNAVAILABLE:
+            raise StripeUnavailable("Stripe can't be asked what customers are to be told")
+        return looked
 
-    async def _guarded_look(self, tenant_id: str, now: datetime) -> None:
+    async def _guarded_look(self, tenant_id: str, now: datetime) -> bool:
+        """False if Stripe could not be asked."""
         try:
             await self.look(tenant_id, now)
         except psycopg.OperationalError:
@@ -95,6 +109,8 @@ class Planner:
                 attempts = await notifications.record_failed_look(connection, tenant_id, failure[:500], now)
             log.warning("notifications.look_failed", failure=failure, attempts=attempts,
                         exc_info=None if expected else error)  # fmt: skip
+            return not isinstance(error, StripeUnavailable)
+        return True
 
     def _seen(self) -> int:
         """The newest timeline entry before which all were seen, by whatever transaction they came."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from components.spec import Environment
 from provisioner.billing.catalogue import Catalogue
 from provisioner.billing.payer import PayerGateway
 from provisioner.errors import ConfigurationInvalid
@@ -67,6 +68,13 @@ def letterhead_of(settings: Settings) -> Letterhead:
 
 
 def policy_of(settings: Settings) -> Policy:
+    """``ConfigurationInvalid`` for the example in production: its links would lead customers to example.com."""
+    example = settings.notifications == type(settings).model_fields["notifications"].default
+    if example and settings.smtp_host and settings.environment is Environment.PRODUCTION:
+        raise ConfigurationInvalid(
+            "messages to customers would name the example's product and links",
+            hint="copy example/notifications.toml, change it, and let TENANTRY_NOTIFICATIONS name it",
+        )
     return policies.load(settings.notifications)
 
 

@@ -38,6 +38,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, database: str, server: tuple[LocalMai
     mail, bundle = server
     for name, value in {
         "TENANTRY_DATABASE_URL": database,
+        "TENANTRY_ENVIRONMENT": "development",
         "TENANTRY_SMTP_HOST": "127.0.0.1",
         "TENANTRY_SMTP_PORT": str(mail.smtp_port),
         "TENANTRY_SMTP_USERNAME": USERNAME,
@@ -128,6 +129,15 @@ def test_the_doctor_knows_whether_mail_can_be_sent(
     assert "fr/welcome.j2" in mail_check(settings.load()).message
     monkeypatch.setenv("TENANTRY_SMTP_HOST", "")
     assert mail_check(settings.load()).verdict == "skipped"
+
+
+def test_the_example_is_no_policy_for_production(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TENANTRY_ENVIRONMENT", "production")
+    with pytest.raises(ConfigurationInvalid, match="example"):
+        service.policy_of(settings.load())
+    (tmp_path / "own.toml").write_text('product = "Acme"')
+    monkeypatch.setenv("TENANTRY_NOTIFICATIONS", str(tmp_path / "own.toml"))
+    assert service.policy_of(settings.load()).product == "Acme"
 
 
 def test_a_password_is_not_sent_in_the_clear(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

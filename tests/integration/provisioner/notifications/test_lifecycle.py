@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from provisioner.billing.fake import customer_document
+from provisioner.errors import StripeUnavailable
+from provisioner.notifications.planner import UNAVAILABLE
 from provisioner.notifications.smtp import Verdict
 from provisioner.registry import dunning, notifications, timeline
 from tests.integration.provisioner.notifications.world import BEGAN, DAY, World, card, codes, open_world
@@ -254,6 +256,26 @@ def test_one_tenant_that_cant_be_read_holds_up_nobody_else(play: Callable[..., N
         await world.execute("UPDATE registry.notification_profile SET retry_at = now() WHERE retry_at IS NOT NULL")
         await world.work()
         assert await world.states("acme") == [("welcome", "sent")]
+
+    play(scenario)
+
+
+def test_a_stripe_that_is_away_is_not_asked_for_every_tenant(play: Callable[..., None]) -> None:
+    async def scenario(world: World) -> None:
+        names = [f"tenant{index}" for index in range(30)]
+        for name in names:
+            await world.execute(
+                "INSERT INTO registry.tenant (tenant_id, stripe_customer_id) VALUES (%s, %s)", name, f"cus_{name}"
+            )
+        world.gateway.unavailable = True
+        with pytest.raises(StripeUnavailable):
+            await world.work()
+        ((failed,),) = await world.execute("SELECT count(*) FROM registry.notification_profile WHERE failure <> ''")
+        assert UNAVAILABLE <= failed < 2 * UNAVAILABLE
+        world.gateway.unavailable = False
+        await world.work()
+        ((looked,),) = await world.execute("SELECT count(*) FROM registry.notification_profile WHERE failure IS NULL")
+        assert looked == 30 - failed
 
     play(scenario)
 
