@@ -209,7 +209,7 @@ def report(json_output: JsonOption = False) -> None:
         out.print(f"{run.sent} events sent, {run.refused} refused; {lost}.")
         for name, why in run.unbillable.items():
             out.print(f"[red]{name}[/red]: {why}", soft_wrap=True)
-    if run.unavailable:
+    if run.unavailable or run.unanswered:
         raise RetryLater("Stripe stopped answering", hint="what is left is reported when it answers again")
     if run.refused or run.unbillable or run.undecided:
         raise typer.Exit(3)

@@ -14,10 +14,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+import psycopg
 import structlog
 from psycopg import AsyncConnection
 
@@ -37,6 +38,7 @@ VISIBLE = timedelta(hours=1)  #: until what Stripe took is in its totals: it cou
 OLDEST = timedelta(days=34, hours=12)  #: of the 35 days that an event's timestamp may lie back
 FINAL = timedelta(hours=1)  #: after a period's end, before its invoice is final and takes no more usage
 BATCH = 200
+PATIENCE = 5  #: failures in a row, before Stripe is left alone until the next run
 CONCURRENCY = 8  #: Stripe allows one request at a time for a customer and meter, and 1,000 a second
 BUDGET_S = 45.0  #: of real time; the next run goes on
 _LOCK = 7_203_114_905  # advisory lock; any number, as long as it stays the same
@@ -52,6 +54,7 @@ class ReportRun:
     arrived: int = 0  #: hours whose lost reports Stripe turned out to have
     resent: int = 0  #: hours whose lost reports are reported anew
     undecided: int = 0  #: hours in which Stripe has less than it certainly took
+    unanswered: int = 0  #: events whose answers did not come: they may have arrived
     unavailable: bool = False
     unbillable: dict[str, str] = field(default_factory=dict)  #: meter -> why nothing of it can be reported
 
@@ -85,7 +88,15 @@ class Reporter:
             self.database_url, autocommit=True, connect_timeout=10, application_name="tenantry-usage"
         ) as connection:
             row = await (await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LOCK])).fetchone()
-            yield connection if row is not None and row[0] else None
+            if row is None or not row[0]:
+                yield None
+                return
+            try:
+                yield connection
+            finally:
+                # closing alone would keep it until the server has noticed
+                with suppress(psycopg.Error):
+                    await connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
 
     async def _work(self, connection: AsyncConnection, now: datetime, run: ReportRun) -> None:
         ends = time.monotonic() + BUDGET_S
@@ -128,9 +139,10 @@ class Reporter:
     async def _send(
         self, connection: AsyncConnection, now: datetime, claimed: Sequence[Claimed], run: ReportRun
     ) -> None:
-        """Send each and settle all. The first sign of trouble ends the sending, so that few outcomes are unknown."""
+        """Send each and settle all. Several failures in a row end the sending, so that few outcomes are unknown."""
         results: dict[int, tuple[str, str | None]] = {}
-        failure: list[TenantryError] = []
+        in_a_row = 0
+        ended: TenantryError | None = None
         streams = [
             list(group)
             for _, group in itertools.groupby(
@@ -142,15 +154,21 @@ class Reporter:
         tried: set[int] = set()
 
         async def sender() -> None:
+            nonlocal in_a_row, ended
             for stream in queue:
                 for report in stream:
-                    if failure or report.meter in run.unbillable:
+                    if ended or report.meter in run.unbillable:
                         break
                     tried.add(report.report_id)
                     try:
                         results[report.report_id] = await self._sent(report, run)
+                        in_a_row = 0
+                    except StripeUnavailable as error:
+                        run.unanswered += 1
+                        in_a_row += 1
+                        ended = error if in_a_row >= PATIENCE else ended
                     except TenantryError as error:
-                        failure.append(error)
+                        ended = error
 
         await asyncio.gather(*(sender() for _ in range(CONCURRENCY)))
         for report in claimed:
@@ -158,8 +176,8 @@ class Reporter:
                 results[report.report_id] = ("planned", None)
         settled = [(identifier, state, why) for identifier, (state, why) in results.items() if state != "sending"]
         await ledger.settle(connection, settled, now=now)
-        if failure:
-            raise failure[0]
+        if ended is not None:
+            raise ended
 
     async def _sent(self, report: Claimed, run: ReportRun) -> tuple[str, str | None]:
         event = MeterEvent(report.meter, report.customer_id, int(report.value), report.at, report.identifier)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provisioner.billing.meters import MeterEvent, Receipt
-from provisioner.metering.reporter import Reporter, ReportRun
+from provisioner.metering.reporter import CONCURRENCY, PATIENCE, Reporter, ReportRun
 from tests.integration.provisioner.metering.world import HOUR, World
 
 Make = Callable[..., World]
@@ -84,7 +84,7 @@ def test_a_lost_answer_is_asked_again_with_the_same_identifier(world: Make) -> N
     w.use(5)
     w.clock.at += 2 * HOUR
     w.gateway.fault = lambda event: "lose"
-    assert report(w).unavailable
+    assert report(w).unanswered == 1
     assert w.states() == ["sending"]
     w.gateway.fault = lambda event: None
     assert report(w).sent == 0, "not at once"
@@ -183,6 +183,21 @@ def test_a_refused_event_stops_no_other_tenant_and_is_not_repeated_by_itself(wor
     assert (run.sent, run.refused) in {(2, 1), (3, 0)}  # Stripe may take events of a deleted customer
     assert report(w) == ReportRun()
     assert (w.billed("tenant-0"), w.billed("tenant-2")) == (2, 2)
+
+
+def test_a_stripe_that_is_gone_is_left_alone_after_a_few_tries(world: Make) -> None:
+    w = world(tenants=30)
+    for tenant in w.customers:
+        w.use(2, tenant=tenant)
+    w.clock.at += 2 * HOUR
+    w.gateway.fault = lambda event: "refuse"
+    run = report(w)
+    assert run.unavailable
+    assert PATIENCE <= run.unanswered <= PATIENCE + CONCURRENCY
+    assert w.states().count("sending") == run.unanswered
+    w.clock.at += 30 * HOUR
+    settle(w)
+    assert {w.billed(tenant) for tenant in w.customers} == {2}
 
 
 def test_a_second_reporter_does_nothing_while_one_works(world: Make) -> None:
