@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -132,12 +133,15 @@ class SmtpTransport:
             port=server.port,
             timeout=server.timeout_s,
             use_tls=server.security is Security.TLS,
-            start_tls=server.security is Security.STARTTLS,
+            start_tls=False,
             tls_context=context,
-            username=server.username or None,
-            password=server.password.get_secret_value() or None,
         )
+        # One by one: what `connect` itself gives up, it closes without waiting for the end.
         await self._client.connect()
+        if server.security is Security.STARTTLS:
+            await self._client.starttls(tls_context=context)
+        if server.username:
+            await self._client.login(server.username, server.password.get_secret_value())
         return self._client
 
     async def _reset(self) -> None:
@@ -151,11 +155,17 @@ class SmtpTransport:
         client, self._client = self._client, None
         if client is None:
             return
+        transport = client.transport
         try:
             if client.is_connected:
                 await client.quit()
         except (aiosmtplib.SMTPException, OSError):
             client.close()
+        if isinstance(transport, asyncio.Transport):
+            # TLS would wait for the other side's farewell, longer than this loop may live.
+            transport.abort()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
 
 def _of_connection(error: Exception) -> Answer:
