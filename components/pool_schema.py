@@ -12,6 +12,7 @@ from components.app_schema import AppMigrations
 from components.naming import POOL_LOGIN, POOL_OWNER, POOL_SCHEMA, SHARED_DATABASE, Names
 from components.secrets import StoredSecret, StoredSecretArgs
 from components.spec import Environment
+from providers.postgres import pool_security, row_security
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class PoolSchema(pulumi.ComponentResource):
             owner=owner.name,
             login=login.name,
             token_secret_arn=token_secret.arn,
+            definition=pool_security.definition(),
             opts=kept,
         )
         privileges = postgres.Privileges(
@@ -89,6 +91,7 @@ class PoolSchema(pulumi.ComponentResource):
                 mode="pool",
                 directory=args.app_schema.directory,
                 migrations=[dict(each) for each in args.app_schema.migrations],
+                policies=row_security.DEFINITION,
                 # Policies call PoolSecurity's function; default privileges cover only tables made after them.
                 opts=pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[security, privileges])),
             )

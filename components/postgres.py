@@ -154,7 +154,11 @@ class Privileges(_Resource):
 
 
 class PoolSecurity(_Resource):
-    """The token check that row-level security rests on. Another ``rotation`` puts a new key in force."""
+    """The token check that row-level security rests on. Another ``rotation`` puts a new key in force.
+
+    ``definition``: what the provider derives itself. It is said here too, since a preview does not ask a provider whose
+    server is not known yet, and an update may bring nothing that its preview did not show.
+    """
 
     database: Output[str]
     schema: Output[str]
@@ -169,6 +173,7 @@ class PoolSecurity(_Resource):
         owner: Input[str],
         login: Input[str],
         token_secret_arn: Input[str],
+        definition: Input[str],
         rotation: Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -178,13 +183,15 @@ class PoolSecurity(_Resource):
             "owner": owner,
             "login": login,
             "token_secret_arn": token_secret_arn,
+            "definition": definition,
             "rotation": rotation,
         }
         super().__init__("PoolSecurity", resource_name, properties, ("key_version",), opts)
 
 
 class AppSchema(_Resource):
-    """The application's tables. ``tenant_id`` pins a dedicated schema to its tenant."""
+    """The application's tables. ``tenant_id`` pins a dedicated schema to its tenant. ``policies``: of a pool, as
+    ``definition`` of its PoolSecurity."""
 
     database: Output[str]
     schema: Output[str]
@@ -200,6 +207,7 @@ class AppSchema(_Resource):
         mode: Input[str],
         directory: Input[str],
         migrations: Input[Sequence[Input[Mapping[str, Any]]]],
+        policies: Input[str] | None = None,
         tenant_id: Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -210,6 +218,7 @@ class AppSchema(_Resource):
             "mode": mode,
             "directory": directory,
             "migrations": migrations,
+            "policies": policies,
             "tenant_id": tenant_id,
         }
         super().__init__("AppSchema", resource_name, properties, ("version",), opts)
