@@ -52,6 +52,8 @@ _CONDITIONS: Mapping[str, sql.SQL] = {
 NOT_EXPORTED: Mapping[str, str] = {
     "placement": "where it lives: names of secrets, roles and servers; what the tenant may know is in the manifest",
     "approval": "what operators were asked about stacks",
+    "audit_finding": "what operators are told to look at",
+    "price_migration_item": "an operator's plan of moving subscribers to another price",
     "checkout": "keys of requests to Stripe",
     "trial_offer": "guards against two trials at once",
     "trial_exception": "an operator's word about a trial, which the trial shows",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from provisioner.offboarding import ddl
+from provisioner.offboarding import database, ddl
 from provisioner.offboarding.errors import ExportInterrupted, ExportRefused
+from provisioner.offboarding.layout import ExportWriter
 from tests.integration.providers.postgres.conftest import Pool, enter
 from tests.integration.provisioner.offboarding.conftest import Own, as_superuser, pool_source, write
 
@@ -108,8 +111,6 @@ def _all(own: Own, table: str) -> sql.Composed:
 
 def test_all_tables_are_of_one_moment(own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own.admin.execute("CREATE TABLE a (id int); CREATE TABLE b (id int); INSERT INTO a VALUES (1)")
-    from provisioner.offboarding import database
-
     copied = database._copy
 
     def writing(connection: object, query: object, writer: object, member: str) -> int:
@@ -203,3 +204,22 @@ def test_a_policy_that_lets_everything_through_gives_no_other_tenants_row(pool: 
 def test_a_tenant_that_is_not_registered_has_nothing_to_export(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(ExportInterrupted):
         write(pool_source(pool, "nobody"), tmp_path / "export.zip")
+
+
+def test_memory_does_not_grow_with_what_is_exported(own: Own, tmp_path: Path) -> None:
+    own.admin.execute(
+        "CREATE TABLE large AS SELECT i, repeat(md5(i::text), 20) AS body FROM generate_series(1, 60000) i"
+    )
+    writer = ExportWriter(tmp_path / "export.zip")
+    tracemalloc.start()
+    try:
+        exported, _ = database.export(own.source, writer)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        writer.abandon()
+    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+        size = archive.getinfo(exported.tables[0].member).file_size
+    assert exported.tables[0].rows == 60000
+    assert size > 38_000_000
+    assert peak < 8_000_000, f"{peak} bytes for {size}"
