@@ -23,6 +23,7 @@ from provisioner.operate import Pool
 from provisioner.registry import events, payment_cases, queue, tenants, timeline
 from provisioner.registry.events import EventStatus, NewEvent
 from provisioner.registry.queue import Priority
+from provisioner.registry.reading import reading
 from provisioner.registry.tenants import Binding
 from provisioner.registry.timeline import EntryKind
 
@@ -63,7 +64,7 @@ class Inbox:
     async def handle(self, event_id: str) -> None:
         """Process a stored event, and every other one that waits for a look at the same object: one look answers
         them all. Raises ``RetryLater`` while Stripe or the database can't be reached."""
-        async with self.pool.connection() as connection:
+        async with reading(self.pool) as connection:
             record = await events.take(connection, event_id)
         if record is None:
             return
@@ -104,7 +105,7 @@ class Inbox:
                 return [await self.adopt(await self.gateway.subscription(hint.object_id))]
             except NotFound as missing:
                 raise _gone(missing) from None
-        async with self.pool.connection() as connection:
+        async with reading(self.pool) as connection:
             bound = await tenants.get_by_customer(connection, hint.object_id)
         if bound is not None:
             return [bound.tenant_id]
@@ -131,6 +132,10 @@ class Inbox:
     async def adopt(self, document: Mapping[str, Any]) -> str:
         """The tenant of a subscription, bound to its customer the first time; ``Quarantined`` if that can't be."""
         state = subscription_state(document, self.catalogue, expected_livemode=self.gateway.livemode)
+        async with reading(self.pool) as connection:
+            known = await tenants.binding(connection, state.tenant_id, state.customer_id)
+        if known is Binding.KNOWN:  # as with all but a customer's first event
+            return state.tenant_id
         async with self.pool.connection() as connection:
             binding = await tenants.bind(connection, state.tenant_id, state.customer_id, cell=self.cell)
             if binding is Binding.REFUSED:

@@ -41,6 +41,7 @@ from provisioner.registry import placements, platforms, tenants, timeline
 from provisioner.registry.leases import LeaseBusy
 from provisioner.registry.operations import OperationKind
 from provisioner.registry.platforms import PlatformRecord
+from provisioner.registry.reading import reading
 from provisioner.registry.tenants import Entitlement, TenantRecord
 from provisioner.registry.timeline import EntryKind
 from provisioner.subscriptions import bought
@@ -219,14 +220,14 @@ class Reconciler:
     # Loading
 
     async def _load(self, tenant_id: str) -> TenantRecord:
-        async with self.pool.connection() as connection:
+        async with reading(self.pool) as connection:
             record = await tenants.get(connection, tenant_id)
         if record is None:
             raise _no_such(tenant_id)
         return record
 
     async def _load_with_platform(self, tenant_id: str) -> tuple[TenantRecord, PlatformRecord | None]:
-        async with self.pool.connection() as connection:
+        async with reading(self.pool) as connection:
             record = await tenants.get(connection, tenant_id)
             platform = None if record is None else await platforms.get(connection, record.cell)
         if record is None:

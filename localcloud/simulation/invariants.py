@@ -17,7 +17,7 @@ from localcloud.stripe.inprocess import InProcess
 from provisioner.billing.catalogue import Catalogue, Plan
 
 #: After a sweep that could reach Stripe, nothing that it was told before may be unknown to us.
-EVENT_BOUND_S = 8 * DAY
+EVENT_BOUND_S = 24 * DAY  # a sweep may be missed in an outage
 _UNFINISHED = "SELECT event_id, created_at FROM registry.event WHERE status = 'received'"
 _QUARANTINED = "SELECT event_id, reason FROM registry.event WHERE status = 'quarantined' LIMIT 5"
 _TENANTS = """

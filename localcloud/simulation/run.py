@@ -20,7 +20,7 @@ from localcloud.stripe.inprocess import InProcess
 from provisioner.billing.catalogue import Catalogue
 from provisioner.errors import EngineFailed, StripeUnavailable
 
-SWEEP_EVERY = 5  #: steps
+SWEEP_EVERY = 14  #: steps
 ENGINE_FAILS = 0.02  #: of the operations
 OUTAGE = 0.01  #: of the steps begin one: Stripe's, or our endpoint's
 LONGEST_OUTAGE = 6  #: steps

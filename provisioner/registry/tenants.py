@@ -127,25 +127,25 @@ class Binding(StrEnum):
 
 async def bind(connection: AsyncConnection, tenant_id: str, customer_id: str, *, cell: str) -> Binding:
     """Create the tenant with its customer, or give one without a customer this one."""
-    parameters = {"tenant_id": tenant_id, "cell": cell, "customer_id": customer_id}
-    if (known := await _binding(connection, parameters)) is not None:  # as with all but a customer's first event
+    if (known := await binding(connection, tenant_id, customer_id)) is not None:
         return known
+    parameters = {"tenant_id": tenant_id, "cell": cell, "customer_id": customer_id}
     inserted = await connection.execute(_sql("insert"), parameters)
     if inserted.rowcount == 1:
         return Binding.BOUND
-    if (known := await _binding(connection, parameters)) is not None:  # another event of the customer was quicker
+    if (known := await binding(connection, tenant_id, customer_id)) is not None:  # another event of it was quicker
         return known
     bound = await connection.execute(_sql("bind"), parameters)
     return Binding.BOUND if bound.rowcount == 1 else Binding.REFUSED
 
 
-async def _binding(connection: AsyncConnection, parameters: dict[str, Any]) -> Binding | None:
+async def binding(connection: AsyncConnection, tenant_id: str, customer_id: str) -> Binding | None:
     """What the customer's own binding says of the pair; None: it has none."""
-    cursor = await connection.execute(_sql("tenant_of_customer"), parameters)
+    cursor = await connection.execute(_sql("tenant_of_customer"), {"customer_id": customer_id})
     row = await cursor.fetchone()
     if row is None:
         return None
-    return Binding.KNOWN if row[0] == parameters["tenant_id"] else Binding.REFUSED
+    return Binding.KNOWN if row[0] == tenant_id else Binding.REFUSED
 
 
 async def unbind(connection: AsyncConnection, tenant_id: str) -> None:
