@@ -90,6 +90,16 @@ def test_what_differs_is_rewritten_and_everything_else_kept(api: InProcessApi) -
     assert not planned(api, parse(found.text)).changes
 
 
+def test_what_was_derived_from_a_price_that_differs_is_said_plainly(api: InProcessApi) -> None:
+    """The yearly price is what it was: derived from the monthly one that is taken over, it would be another."""
+    yearly = 9900 * 12 * 9 // 10
+    plain = FILE.replace("annual_discount_percent = 10", f"unit_amount = {yearly}")
+    pushed(api, parse(plain.replace("9900    #", "12900    #")))
+    found = pulled(api, FILE)
+    assert found.text == plain.replace("9900    #", "12900    #")
+    assert not planned(api, parse(found.text)).changes
+
+
 def test_included_units_that_differ_are_said_by_tiers(api: InProcessApi) -> None:
     pushed(api, parse(SHOP.replace("api_calls = 1000", "api_calls = 5000")))
     found = pulled(api, SHOP)

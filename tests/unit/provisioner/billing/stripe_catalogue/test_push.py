@@ -203,6 +203,17 @@ def test_a_price_is_never_edited_but_superseded(api: InProcessApi) -> None:
     assert planned(api, dearer).empty
 
 
+def test_an_old_price_is_marked_before_its_key_moves(api: InProcessApi) -> None:
+    """One that an older version made says its plan alone: its former key is needed to find its successor."""
+    pushed(api, parse(SHOP))
+    old = price_of(api, "starter_monthly")["id"]
+    api.post(f"/v1/prices/{old}", {"metadata": {LOOKUP_KEY: ""}})
+    api.log.clear()
+    pushed(api, parse(SHOP.replace("2900", "3900")))
+    assert api.get(f"/v1/prices/{old}")["metadata"][LOOKUP_KEY] == "starter_monthly"
+    assert [path for _, path, _ in api.log][:2] == [f"/v1/prices/{old}", "/v1/prices"]
+
+
 def test_a_price_that_returns_to_an_earlier_amount_is_a_new_one_also_on_the_same_day(api: InProcessApi) -> None:
     """The very same request was made before: Stripe would repeat its old answer to the same idempotency key."""
     ids = set()
@@ -338,7 +349,9 @@ def test_objects_without_our_mark_are_never_touched(api: InProcessApi) -> None:
     feature = api.post("/v1/entitlements/features", {"lookup_key": "theirs", "name": "Theirs"})
     coupon = api.post("/v1/coupons", {"id": "THEIRS", "percent_off": 5, "duration": "once"})
     portal = api.post("/v1/billing_portal/configurations", {"features": {"invoice_history": {"enabled": True}}})
-    untouched = {each["id"] for each in (price, feature, coupon, portal)} | {other}
+    pushed(api, parse(SHOP))
+    link = api.post("/v1/products/tenantry_starter/features", {"entitlement_feature": feature["id"]})
+    untouched = {each["id"] for each in (price, feature, coupon, portal, link)} | {other}
     api.log.clear()
     for text in (SHOP, SHOP.replace("2900", "3900"), SHOP[: SHOP.index("[plans.team]")].split("[coupons")[0] + MINI):
         pushed(api, parse(text))
