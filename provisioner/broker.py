@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LIFETIME = 900  #: seconds a token and an AWS session are good for; also AssumeRole's minimum
 SESSION_TAG = "tenant_id"
-READ_ONLY_MODE = "read_only"  #: in an entry token: the pool's policies refuse what writes
+READ_ONLY_MODE = "r"  #: behind the epoch of an entry token: the pool's policies refuse what writes
 
 log = structlog.get_logger(__name__)
 
@@ -127,10 +127,9 @@ def entry_token(key: bytes, tenant_id: str, epoch: int, expiry: int, *, writes: 
     One of a tenant that may only read says so. One without a mode is what it was before there was any, so that
     applications and pools of either release understand each other: an old pool refuses the mode, and so the tenant.
     """
-    mode = () if writes else (READ_ONLY_MODE,)
-    message = "|".join((tenant_id, str(epoch), str(expiry), *mode))
-    signature = hmac.new(key, message.encode(), hashlib.sha256).hexdigest()
-    return ".".join((str(expiry), str(epoch), *mode, signature))
+    counted = f"{epoch}{'' if writes else READ_ONLY_MODE}"
+    signature = hmac.new(key, f"{tenant_id}|{counted}|{expiry}".encode(), hashlib.sha256).hexdigest()
+    return f"{expiry}.{counted}.{signature}"
 
 
 class ApplicationTokens:

@@ -21,8 +21,9 @@ REVOKE ALL ON tenantry.pool_key, tenantry.pool_tenant FROM PUBLIC;
 -- The id of the tenant that the present transaction entered with a valid token, for row-level security policies:
 -- `tenant_id = (SELECT tenantry.current_tenant())`, the parentheses making it one evaluation a statement.
 --
--- A token is `expiry.epoch.mac`, or `expiry.epoch.read_only.mac` of a tenant that may only read. One without a mode is
--- what it always was, so that tokens of applications that run while a pool is brought to this release stay good.
+-- A token is `expiry.epoch.mac`; the epoch of a tenant that may only read has an `r` behind it, which the code covers. One
+-- without is what it always was, so that tokens of applications that run while a pool is brought to this release stay
+-- good.
 --
 -- Everything wrong is SQLSTATE 42501. The shape of both settings is checked before any cast, so that no other error
 -- can come up. Message authentication codes are compared as digests of themselves: the time a comparison takes tells
@@ -42,22 +43,22 @@ BEGIN
             HINT = 'Set app.current_tenant and app.tenant_token in this transaction.';
     END IF;
     IF octet_length(tenant) > 63 OR tenant !~ '^[a-z][a-z0-9-]*$'
-        OR octet_length(token) > 128 OR token !~ '^[0-9]{1,12}[.][0-9]{1,18}([.]read_only)?[.][0-9a-f]{64}$' THEN
+        OR octet_length(token) > 128 OR token !~ '^[0-9]{1,12}[.][0-9]{1,18}r?[.][0-9a-f]{64}$' THEN
         RAISE EXCEPTION 'tenant token malformed' USING ERRCODE = '42501';
     END IF;
     parts := string_to_array(token, '.');
-    message := convert_to(concat_ws('|', tenant, parts[2], parts[1], CASE WHEN parts[3] = 'read_only' THEN parts[3] END),
-                          'UTF8');
+    message := convert_to(tenant || '|' || parts[2] || '|' || parts[1], 'UTF8');
     IF NOT EXISTS (SELECT FROM tenantry.pool_key AS k
                     WHERE k.retires_at > clock_timestamp()
-                      AND sha256(sha256(k.opad || sha256(k.ipad || message))) = sha256(decode(parts[cardinality(parts)], 'hex'))) THEN
+                      AND sha256(sha256(k.opad || sha256(k.ipad || message))) = sha256(decode(parts[3], 'hex'))) THEN
         RAISE EXCEPTION 'tenant token invalid' USING ERRCODE = '42501';
     END IF;
     IF parts[1]::bigint <= extract(epoch FROM clock_timestamp()) THEN
         RAISE EXCEPTION 'tenant token expired' USING ERRCODE = '42501', HINT = 'Ask the broker for another.';
     END IF;
     IF NOT EXISTS (SELECT FROM tenantry.pool_tenant AS p
-                    WHERE p.tenant_id = tenant AND p.epoch = parts[2]::bigint AND p.access IN ('full', 'read_only')) THEN
+                    WHERE p.tenant_id = tenant AND p.epoch = rtrim(parts[2], 'r')::bigint
+                      AND p.access <> 'suspended') THEN
         RAISE EXCEPTION 'tenant has no access here' USING ERRCODE = '42501',
             HINT = 'It is suspended, has moved, or was removed: look its placement up again.';
     END IF;
@@ -74,7 +75,7 @@ AS $function$
 DECLARE
     tenant CONSTANT text := tenantry.current_tenant();
 BEGIN
-    IF split_part(current_setting('app.tenant_token', true), '.', 3) = 'read_only'
+    IF split_part(current_setting('app.tenant_token', true), '.', 2) LIKE '%r'
         OR NOT EXISTS (SELECT FROM tenantry.pool_tenant AS p WHERE p.tenant_id = tenant AND p.access = 'full') THEN
         RAISE EXCEPTION 'tenant is read-only' USING ERRCODE = '25006',
             HINT = 'Its subscription decides; after a change of access enter it with a new token.';

@@ -273,15 +273,18 @@ def test_the_register_counts_at_once_for_open_transactions_and_prepared_statemen
 
 def test_a_read_only_token_can_not_be_turned_into_a_writing_one(cell: Cell, tenant: str) -> None:
     given = token(cell, tenant, writes=False)
-    expiry, epoch, mode, mac = given.split(".")
+    expiry, marked, mac = given.split(".")
+    epoch = marked.removesuffix("r")
+    assert marked != epoch
     forged = {
         "without its mode": f"{expiry}.{epoch}.{mac}",
-        "with another mode": f"{expiry}.{epoch}.full.{mac}",
-        "with the mode in the epoch": f"{expiry}.{epoch}|{mode}.{mac}",
-        "with two modes": f"{expiry}.{epoch}.{mode}.{mode}.{mac}",
-        "with no mode": f"{expiry}.{epoch}..{mac}",
-        "with the mode in capitals": f"{expiry}.{epoch}.READ_ONLY.{mac}",
-        "with a mode put into a full one": token(cell, tenant).replace(f".{epoch}.", f".{epoch}.{mode}."),
+        "with another mode": f"{expiry}.{epoch}w.{mac}",
+        "with the mode in the expiry": f"{expiry}r.{epoch}.{mac}",
+        "with two modes": f"{expiry}.{epoch}rr.{mac}",
+        "with the mode before the epoch": f"{expiry}.r{epoch}.{mac}",
+        "with the mode in capitals": f"{expiry}.{epoch}R.{mac}",
+        "with a field more": f"{expiry}.{epoch}.r.{mac}",
+        "with a mode put into a full one": token(cell, tenant).replace(f".{epoch}.", f".{epoch}r."),
         "of another key": token(cell, tenant, writes=False, key=secrets.token_bytes(64)),
     }
     for name, entry in forged.items():
