@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,8 @@ AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 EXAMPLES = 30
 
 
+# Hypothesis looks at the process's random state around every example; the service's threads beside it draw from that.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 def test_no_request_makes_selling_fail(registry: str, stripe: LocalStripe, plans: Path) -> None:
     async def begin() -> None:
         async with open_shop(registry, stripe, plans) as shop:
