@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-NAMES = ("intake", "stack", "gate", "sweep", "provider", "proof", "entitlements", "limits")
+NAMES = ("intake", "stack", "gate", "sweep", "provider", "proof", "entitlements", "limits", "metering")
 
 
 def main() -> int:

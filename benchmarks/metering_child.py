@@ -1,6 +1,7 @@
 """A reporter in a process of its own, to be killed.
 
-Arguments: the URLs of the database and of Stripe, and ``forever`` for one that goes on. It writes a dot to stdout before and after each event, and a line when it has reported all that was due.
+Arguments: the URLs of the database and of Stripe, and ``forever`` for one that goes on. It writes a dot to stdout
+before and after each event, and a line when it has reported all that was due.
 """
 
 from __future__ import annotations
