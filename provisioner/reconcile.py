@@ -37,10 +37,11 @@ from provisioner.errors import (
 from provisioner.hibernation import waking
 from provisioner.lifecycle import SETTLED, TenantState
 from provisioner.operate import HandedBack, Held, Operator, Pool
-from provisioner.registry import placements, platforms, tenants, timeline
+from provisioner.registry import placements, platforms, queue, tenants, timeline
 from provisioner.registry.leases import LeaseBusy
 from provisioner.registry.operations import OperationKind
 from provisioner.registry.platforms import PlatformRecord
+from provisioner.registry.queue import Priority
 from provisioner.registry.reading import reading
 from provisioner.registry.tenants import Entitlement, TenantRecord
 from provisioner.registry.timeline import EntryKind
@@ -378,8 +379,12 @@ class Reconciler:
                 await self._operate(held, Operation.UP, OperationKind.EXPORT, spec, platform, "its final export")
 
             if await offboarding.export(held, record, deletion, platform, opened):
-                # That took its time: what Stripe says now decides whether it is destroyed.
-                await self._again(record.tenant_id, 0.0)
+                # That took its time: what Stripe says now decides whether it is destroyed. A job, and no attempt:
+                # whoever waits for the tenant sees that it goes on.
+                async with self.pool.connection() as connection:
+                    await queue.defer_reconcile(
+                        connection, [record.tenant_id], reason="its final export is made", priority=Priority.RETRY
+                    )
                 return
         async with self.pool.connection() as connection:
             await held.require(connection)
