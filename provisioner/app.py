@@ -227,11 +227,17 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
     from provisioner.proving.child import ChildProver
     from provisioner.proving.nightly import Nightly
     from provisioner.registry import queue
+    from provisioner.storage_opening import storage_work
     from provisioner.sweep import Sweep
     from provisioner.worker import WorkerProcess
 
     await asyncio.to_thread(warm_up)
-    async with open_core(settings) as core, _messages(core) as messages, _usage(core) as usage:
+    async with (
+        open_core(settings) as core,
+        _messages(core) as messages,
+        _usage(core) as usage,
+        storage_work(settings, core.pool, core.catalogue) as stored,
+    ):
         _prepare_quotas(core.admission)
         inbox = Inbox(core.pool, core.gateway, core.catalogue, settings.cell)
         url = settings.database_url.get_secret_value()
@@ -243,7 +249,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
         nightly = Nightly(core.pool, settings.proof_time, settings.evidence_days)
         check = auditor(core.pool, inbox, core.catalogue, core.reconciler.installation, core.state)
         nightly_audit = Periodic("audit", 600.0, check.run_nightly)
-        rounds = Rounds((*_periodic(core), *messages, *usage, nightly_audit))
+        rounds = Rounds((*_periodic(core), *messages, *usage, *stored, nightly_audit))
         keeping = Housekeeping(core.pool, url, app, sweep, settings.sweep_interval_s, nightly, rounds)
         yield WorkerProcess(app, core.operator, keeping, settings.shutdown_grace_s, prover)
 
@@ -251,6 +257,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerProcess]:
 def _periodic(core: Core) -> tuple[Periodic, ...]:
     from provisioner.hibernation.keeper import EVERY_S, Keeper
     from provisioner.offboarding.configured import retention
+    from provisioner.overriding import OverrideKeeper
     from provisioner.periodic import Periodic
     from provisioner.quotas.aws import Boto3Clients
     from provisioner.selling.opening import UntoldChanges
@@ -259,6 +266,7 @@ def _periodic(core: Core) -> tuple[Periodic, ...]:
     return (
         Periodic("hibernation", EVERY_S, keeper.run_due),
         Periodic("copies", 600.0, retention(core.settings, core.pool).run_due),
+        Periodic("overrides", 60.0, OverrideKeeper(core.pool).run_due),
         Periodic("planned_changes", 60.0, UntoldChanges(core.pool, core.settings).run_due),
     )
 

@@ -178,3 +178,4 @@ BEGIN
         RETURN NEXT;
     END LOOP;
 END $$;
+REVOKE ALL ON FUNCTION tenantry_v1.take_rates(text, text[], bigint[], integer[], bigint[]) FROM PUBLIC;

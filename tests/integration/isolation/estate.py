@@ -168,7 +168,7 @@ def _control_plane(server: Cluster, installation: str) -> Iterator[Estate]:
     with server.admin(control) as admin:
         admin.execute(schema_text().encode())
         admin.execute(f"GRANT USAGE ON SCHEMA tenantry_v1 TO {reader}".encode())
-        admin.execute(f"GRANT SELECT ON tenantry_v1.placement TO {reader}".encode())
+        admin.execute(f"GRANT SELECT ON tenantry_v1.placement, tenantry_v1.entitlement TO {reader}".encode())
     stack = _stack(Login(server, master, password, "postgres"))
     try:
         yield Estate(

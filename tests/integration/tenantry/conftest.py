@@ -20,7 +20,7 @@ def world(postgres_server: Cluster) -> Iterator[World]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def registry_database(postgres_server: Cluster) -> Iterator[Registry]:
     with make_registry(postgres_server) as made:
         yield made
