@@ -106,7 +106,7 @@ def test_a_damaged_copy_is_refused(key: str, tmp_path: Path, damage: str, client
     content = bytearray(lying.read_bytes())
     if damage == "flip":
         content[150_000] ^= 1
-    lying.write_bytes({"cut": content[:150_000], "flip": content, "empty": b""}[damage])
+    lying.write_bytes({"cut": bytes(content[:150_000]), "flip": bytes(content), "empty": b""}[damage])
     with pytest.raises(ExportRefused):
         fetched(copies, kept)
 

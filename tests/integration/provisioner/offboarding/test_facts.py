@@ -6,6 +6,7 @@ import asyncio
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -83,11 +84,13 @@ def test_people_leave_what_stays_and_nobody_elses_do(database: str) -> None:
                 return [await deletions.redact(other, "acme", "cus_1") for _ in range(2)]
 
         first, second = asyncio.run(redact())
-        left = dict(
+        left: dict[str, Any] = dict(
             connection.execute("SELECT event_id, position('Grace' IN encode(body, 'escape')) > 0 FROM registry.event")
         )
-        told = dict(connection.execute("SELECT tenant_id, summary || detail::text FROM registry.timeline"))
-        names = dict(connection.execute("SELECT tenant_id, name FROM registry.signup"))
+        told: dict[str, Any] = dict(
+            connection.execute("SELECT tenant_id, summary || detail::text FROM registry.timeline")
+        )
+        names: dict[str, Any] = dict(connection.execute("SELECT tenant_id, name FROM registry.signup"))
         kept = connection.execute("SELECT body FROM registry.event WHERE event_id = 'evt_processed'").fetchone()
     assert first == {"events": 2, "timeline": 1, "others": 1}
     assert second == {"events": 0, "timeline": 0, "others": 0}
