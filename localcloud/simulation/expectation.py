@@ -67,7 +67,7 @@ def _of(account: Account, subscription: Object, by_key: Mapping[str, Terms], now
         return max("suspended", _down(terms, _owed_since(account, subscription), now), key=LADDER.index)
     if status == "paused":
         trial_end = subscription["trial_end"]
-        since = trial_end if trial_end is not None and trial_end <= now else _period_start(account, subscription)
+        since = trial_end if trial_end is not None else _period_start(account, subscription)
         return max("suspended", _down(terms, since, now), key=LADDER.index)
     if status == "incomplete":
         return "suspended"

@@ -131,6 +131,11 @@ class Invariants:
             kept = datetime.fromtimestamp(until, UTC)
             self._violated("retention", spec.tenant_id, f"is destroyed before {kept:%Y-%m-%d %H:%M}")
 
+    def usage(self, differences: Mapping[str, tuple[int, int]]) -> None:
+        """At the end: (recorded, billed) of customers where they differ."""
+        for customer, (recorded, billed) in differences.items():
+            self._violated("usage", customer, f"{recorded} units were recorded, Stripe counted {billed}")
+
     def _violated(self, rule: str, subject: str, what: str) -> None:
         self.violations.append(Violation(f"{self.clock.moment:%Y-%m-%d}", rule, subject, what))
 

@@ -16,6 +16,7 @@ from localcloud.simulation.gateway import DirectGateway
 from localcloud.simulation.invariants import Invariants, terms_of
 from localcloud.simulation.network import Faults, Network
 from localcloud.simulation.people import People
+from localcloud.simulation.usage import Usage
 from localcloud.stripe.inprocess import InProcess
 from provisioner.billing.catalogue import Catalogue
 from provisioner.errors import EngineFailed, StripeUnavailable
@@ -50,6 +51,7 @@ class Result:
     checked: int
     seconds: float
     digest: str  #: of what every tenant is in the end: the same seed gives the same
+    units: int  #: of usage that was recorded
     done: dict[str, int]
     refused: dict[str, int]
     access: dict[str, int]  #: tenants by access, over all steps' last
@@ -74,9 +76,13 @@ async def simulate(plan: Plan, database_url: str, catalogue: Catalogue, app_sche
     async with open_control_plane(database_url, clock, gateway, catalogue, app_schema) as plane:
         invariants = Invariants(stripe, clock, network, people, plane, terms_of(catalogue))
         plane.stacks.on_destroy = invariants.destroying
+        usage = Usage(plane.pool, stripe, clock, random.Random(plan.seed + 2), database_url)  # noqa: S311
+        await usage.prepare()
         began = time.monotonic()
-        await _live(plan, clock, chance, network, stripe, people, plane, invariants)
+        await _live(plan, clock, chance, network, stripe, people, plane, invariants, usage)
         seconds = time.monotonic() - began
+        await usage.settle()
+        invariants.usage(usage.differences())
         access, digest = await _end(plane)
     return Result(
         plan.seed,
@@ -89,6 +95,7 @@ async def simulate(plan: Plan, database_url: str, catalogue: Catalogue, app_sche
         invariants.checked,
         round(seconds, 1),
         digest,
+        sum(usage.recorded.values()),
         dict(sorted(people.done.items())),
         dict(sorted(people.refused.items())),
         access,
@@ -105,6 +112,7 @@ async def _live(
     people: People,
     plane: ControlPlane,
     invariants: Invariants,
+    usage: Usage,
 ) -> None:
     steps = plan.days * DAY // plan.step_s
     arrivals = sorted(chance.randrange(0, plan.arrival_days * DAY) for _ in range(plan.customers))
@@ -134,6 +142,8 @@ async def _live(
             plane.stacks.fail = []
             await plane.review()
             await plane.work()
+        await usage.use([(each.tenant_id, each.customer) for each in people.everybody])
+        await usage.report(down=plane.gateway.down)
         await invariants.check(swept=swept)
 
 

@@ -133,7 +133,7 @@ def _by_status(state: SubscriptionState, history: PaymentHistory, plan: Plan | N
             step = _step(plan, _owed_since(state, history), now, Reason.PAYMENT_FAILED)
             return _at_least(step, Access.SUSPENDED, Dunning() if plan is None else plan.terms.dunning)
         case SubscriptionStatus.PAUSED:
-            began = state.trial_end if state.trial_end is not None and state.trial_end <= now else state.period_start
+            began = state.trial_end if state.trial_end is not None else state.period_start
             step = _step(plan, began, now, Reason.TRIAL_PAUSED)
             return _at_least(step, Access.SUSPENDED, Dunning() if plan is None else plan.terms.dunning)
         case SubscriptionStatus.INCOMPLETE:

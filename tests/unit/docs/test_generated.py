@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner import lifecycle, settings
+from provisioner import lifecycle_document, settings
 from provisioner.quotas import document as quotas
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("lifecycle.md", lifecycle.as_markdown),
+        ("lifecycle.md", lifecycle_document.as_markdown),
         ("configuration.md", settings.as_markdown),
         ("quotas.md", quotas.as_markdown),
     ],
