@@ -7,12 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from example.app.parts import Sdk
+from tenantry import LimitExceeded
 
 MAX_BYTES = 10 * 1024 * 1024
 
 
 async def _in_plan(sdk: Sdk) -> None:
-    if "files" not in (await sdk.placement()).features:
+    await sdk.placement()  # a tenant whose access is withdrawn is told so, not that its plan is too small
+    if not sdk.entitled("files"):
         raise HTTPException(403, "the plan has no files")
 
 
@@ -26,14 +28,17 @@ async def listing(sdk: Sdk) -> list[dict[str, Any]]:
 
 @router.put("/files/{name:path}", status_code=204)
 async def put(name: str, request: Request, sdk: Sdk) -> None:
-    """413 for more than ``MAX_BYTES``."""
+    """413 for more than ``MAX_BYTES``, 403 for more than the plan allows in all."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BYTES:
             raise HTTPException(413, f"at most {MAX_BYTES} bytes")
     kind = request.headers.get("content-type", "application/octet-stream")
-    await (await sdk.files()).put(name, bytes(body), content_type=kind)
+    try:
+        await (await sdk.files()).put(name, bytes(body), content_type=kind)
+    except LimitExceeded as error:
+        raise HTTPException(403, f"the plan allows {error.limit} MiB") from None
 
 
 @router.get("/files/{name:path}")

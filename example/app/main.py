@@ -23,6 +23,7 @@ from tenantry import (
     BillingRefused,
     Config,
     InvalidFileName,
+    LimitMiddleware,
     PaymentFailed,
     TenantMiddleware,
     TenantryError,
@@ -50,10 +51,15 @@ def create_app(environ: Mapping[str, str] | None = None) -> FastAPI:
         user = sign_in.of_request(scope)
         return user.tenant_id if user else None
 
+    def sdk_of(scope: Scope) -> AsyncTenantry:
+        sdk: AsyncTenantry = scope["app"].state.sdk
+        return sdk
+
     app = FastAPI(title="Project tracker", lifespan=lifespan)
     app.state.sign_in = sign_in
     app.state.origin = environ.get("EXAMPLE_ORIGIN", "http://127.0.0.1:8000")
-    app.add_middleware(TenantMiddleware, resolve=tenant_of, exempt=("/health", "/sign-up"))
+    app.add_middleware(LimitMiddleware, sdk=sdk_of, exempt=("/health",))
+    app.add_middleware(TenantMiddleware, resolve=tenant_of, exempt=("/health", "/sign-up"), sdk=sdk_of)
     app.add_exception_handler(TenantryError, _answer)
     app.include_router(projects.router)
     app.include_router(files.router)
@@ -66,12 +72,14 @@ def create_app(environ: Mapping[str, str] | None = None) -> FastAPI:
     @app.get("/me")
     async def me(sdk: Sdk) -> dict[str, Any]:
         """The tenant, its plan, and what that allows."""
-        placement = await sdk.placement()
+        await sdk.placement()  # refuses whose access is withdrawn
+        known = sdk.cached_entitlements()
         return {
             "tenant": current_tenant(),
-            "plan": placement.plan,
-            "features": sorted(placement.features),
-            "limits": dict(placement.limits),
+            "plan": known.plan,
+            "access": known.access,
+            "features": sorted(known.features),
+            "limits": dict(known.limits),
         }
 
     return app

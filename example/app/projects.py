@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from pydantic import BaseModel, Field
 
 from example.app.parts import Sdk, User
-from tenantry import AsyncTenantSession
+from tenantry import AsyncTenantSession, LimitExceeded
 
 router = APIRouter()
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -44,11 +44,12 @@ async def projects(sdk: Sdk) -> list[dict[str, Any]]:
 @router.post("/projects", status_code=201)
 async def create_project(new: NewProject, sdk: Sdk) -> dict[str, Any]:
     """409 when the tenant has a project of that name, 403 when its plan allows no more projects."""
-    limit = (await sdk.placement()).limits.get("projects")
     async with sdk.session() as session:
         (found,) = await _rows(session, "SELECT count(*) AS projects FROM project")
-        if limit is not None and found["projects"] >= limit:
-            raise HTTPException(403, f"the plan allows {limit} projects")
+        try:
+            sdk.check_limit("projects", used=found["projects"])
+        except LimitExceeded as error:
+            raise HTTPException(403, f"the plan allows {error.limit} projects") from None
         try:
             (made,) = await _rows(
                 session, "INSERT INTO project (name) VALUES (%s) RETURNING project_id, name", (new.name,)
