@@ -120,11 +120,18 @@ class Spool:
             if self._file is None or not self._dirty:
                 return
             self._dirty = False
-            duplicate = os.dup(self._file)
-        try:
-            os.fsync(duplicate)  # without the lock: nobody who records waits for the disk
-        finally:
-            os.close(duplicate)
+            path = self._path
+        assert path is not None
+        # By its name and without the lock: nobody who records waits for the disk, and a copy of the descriptor would
+        # share the segment's lock, so that a segment sealed meanwhile could not be taken.
+        for name in (path, path.with_suffix(SEALED)):
+            with contextlib.suppress(FileNotFoundError):
+                file = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(file)
+                finally:
+                    os.close(file)
+                return
 
     def seal(self) -> None:
         """End the present segment, so that it can be shipped."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from psycopg import AsyncConnection
 
@@ -80,5 +80,5 @@ async def correct(
 
 
 async def _total(connection: AsyncConnection, tenant_id: str, meter: str, hour: datetime) -> int:
-    found = await ledger.hours(connection, tenant_id, hour, hour + HOUR - timedelta(seconds=1))
+    found = await ledger.hours(connection, tenant_id, hour, hour + HOUR)
     return sum(int(row["quantity"]) for row in found if row["meter"] == meter)

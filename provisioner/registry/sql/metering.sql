@@ -181,9 +181,9 @@ SELECT h.tenant_id, t.plan, h.meter, p.interval, p.starts_at, p.ends_at, t.limit
   JOIN registry.usage_period p ON p.tenant_id = c.tenant_id
   JOIN registry.tenant t ON t.tenant_id = p.tenant_id AND t.stripe_customer_id = p.customer_id
   JOIN registry.usage_hour h ON h.tenant_id = p.tenant_id AND h.customer_id = p.customer_id AND h.meter = c.meter
+                            -- as it is billed: by its last moment; a bucket from before the period was known has both
                             AND h.hour >= date_trunc('hour', p.starts_at, 'UTC') AND h.hour < p.ends_at
-                            -- the last bucket of the period before ends where this one begins
-                            AND registry.usage_bucket_end(h.hour, p.starts_at, p.ends_at) > p.starts_at
+                            AND h.last_at >= p.starts_at AND h.last_at < p.ends_at
  WHERE t.plan IS NOT NULL
  GROUP BY h.tenant_id, t.plan, h.meter, h.aggregation, p.interval, p.starts_at, p.ends_at, t.limits
 -- name: alert
@@ -209,17 +209,18 @@ SELECT h.meter, h.aggregation,
        CASE h.aggregation WHEN 'last' THEN (array_agg(h.quantity ORDER BY h.hour DESC))[1] ELSE sum(h.quantity) END AS recorded,
        sum(h.records)::bigint AS records
   FROM registry.usage_hour h
- WHERE h.tenant_id = %(tenant_id)s AND h.hour >= %(since)s AND h.hour < %(until)s
+ WHERE h.tenant_id = %(tenant_id)s AND h.last_at >= %(since)s AND h.last_at < %(until)s
  GROUP BY h.meter, h.aggregation ORDER BY h.meter
 -- name: hours
 SELECT h.meter, h.hour, h.quantity, h.records, h.planned FROM registry.usage_hour h
- WHERE h.tenant_id = %(tenant_id)s AND h.hour >= %(since)s AND h.hour < %(until)s ORDER BY h.meter, h.hour
+ WHERE h.tenant_id = %(tenant_id)s AND h.last_at >= %(since)s AND h.last_at < %(until)s ORDER BY h.meter, h.hour
 -- name: reported
 SELECT r.meter, r.state, count(*)::bigint AS reports,
        CASE m.aggregation WHEN 'last' THEN (array_agg(r.value ORDER BY r.at DESC, r.report_id DESC))[1]
                           ELSE sum(r.value) END AS value
   FROM registry.usage_report r JOIN registry.meter m ON m.name = r.meter
- WHERE r.tenant_id = %(tenant_id)s AND r.hour >= %(since)s AND r.hour < %(until)s
+  JOIN registry.usage_hour h USING (tenant_id, customer_id, meter, hour)
+ WHERE r.tenant_id = %(tenant_id)s AND h.last_at >= %(since)s AND h.last_at < %(until)s
  GROUP BY r.meter, r.state, m.aggregation
 -- name: late
 SELECT meter, kind, count(*)::bigint AS entries, sum(total) AS total FROM registry.usage_entry

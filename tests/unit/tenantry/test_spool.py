@@ -37,6 +37,23 @@ def test_what_is_appended_is_on_disk_at_once_and_free_once_sealed(tmp_path: Path
     assert stat.S_IMODE(spooled.directory.stat().st_mode) == 0o700
 
 
+def test_a_segment_sealed_while_it_is_synced_can_be_taken_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spooled, fsync, taken = spool(tmp_path), os.fsync, []
+
+    def seal_meanwhile(file: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        spooled.seal()
+        taken.extend(contents(spooled))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", seal_meanwhile)
+    spooled.append(b"one\n")
+    spooled.sync()
+    assert taken == [b"one\n"]
+
+
 def test_two_shippers_never_have_the_same_segment(tmp_path: Path) -> None:
     spooled = spool(tmp_path)
     spooled.append(b"one\n")

@@ -168,6 +168,33 @@ def test_alerts_are_raised_once_a_period_at_each_threshold(world: Make) -> None:
     assert [row[0].split(" of ")[0] for row in rows] == ["80 %", "100 %"]
 
 
+def test_usage_of_the_hour_in_which_a_subscription_began_is_its_periods(world: Make) -> None:
+    """It was counted before anybody had read when the period begins."""
+    w = world()
+    w.clock.at = (datetime.now(UTC) - timedelta(days=1)).replace(minute=40)
+    w.kept.execute("UPDATE registry.tenant SET plan = 'team', subscription_id = 'sub_1'")
+    billing = FakeGateway()
+    begins = int(w.clock.at.timestamp()) - 1200
+    billing.put_subscription(
+        subscription_document("sub_1", "tenant-0", "team_monthly", customer=w.customers["tenant-0"], created=begins)
+    )
+    w.use(90)
+
+    async def work(each: Metering) -> list[UsageAlert]:
+        await each.prepare(w.clock.at)
+        w.use(5)
+        return await each.alerts.run(w.clock.at)
+
+    assert [(alert.threshold, alert.used) for alert in metering(w, work, billing=billing)] == [(80, 95)]
+
+    async def question(connection: AsyncConnection) -> statement.Statement:
+        tenant = await tenants.get(connection, "tenant-0")
+        assert tenant is not None
+        return await statement.statement(connection, CATALOGUE, tenant, None, w.clock.at)
+
+    assert [each.recorded for each in asked(w, question).meters] == [95]
+
+
 def test_a_statement_says_what_was_recorded_and_what_became_of_it(world: Make) -> None:
     w = world()
     w.clock.at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 5 * HOUR
