@@ -21,8 +21,9 @@ EVENT_BOUND_S = 24 * DAY  # a sweep may be missed in an outage
 _UNFINISHED = "SELECT event_id, created_at FROM registry.event WHERE status = 'received'"
 _QUARANTINED = "SELECT event_id, reason FROM registry.event WHERE status = 'quarantined' LIMIT 5"
 _TENANTS = """
-SELECT tenant_id, stripe_customer_id, access, state, failure->>'code', spec IS NOT NULL, outputs->>'access', features
-  FROM registry.tenant
+SELECT t.tenant_id, t.stripe_customer_id, t.access, t.state, t.failure->>'code', t.spec IS NOT NULL,
+       t.outputs->>'access', t.features, p.access
+  FROM registry.tenant t LEFT JOIN registry.placement p USING (tenant_id)
 """
 _DECISIONS = """
 SELECT tenant_id, max(entry_id) FROM registry.timeline WHERE kind = 'decision' AND entry_id > %s GROUP BY tenant_id
@@ -70,8 +71,10 @@ class Invariants:
         for event, reason in quarantined:
             self._violated("quarantine", str(event), str(reason))
         waiting = set() if swept else self.network.customers_waiting()
-        for tenant, customer, access, state, failure, stands, enforced, features in rows:
+        for tenant, customer, access, state, failure, stands, enforced, features, placed in rows:
             name = str(tenant)
+            if placed is not None and placed != access:
+                self._violated("placement", name, f"its access is {access}, the broker is told {placed}")
             before = self._access.get(name)
             if before is not None and before != access and name not in decisions:
                 self._violated("timeline", name, f"access went from {before} to {access} without an entry")
