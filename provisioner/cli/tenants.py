@@ -95,9 +95,17 @@ def show(tenant_id: TenantArgument, json_output: JsonOption = False) -> None:
     shown = tenant_document(record, verdict) | ({} if placement is None else vars(placement))
     for name, value in shown.items():
         if value not in (None, [], {}):
-            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            out.print(f"{name:<22} {', '.join(value) if isinstance(value, list) else text}", soft_wrap=True)
+            out.print(f"{name:<22} {_in_words(value)}", soft_wrap=True)
     out.print(f"{'next':<22} {next_action(record, verdict=verdict)}", soft_wrap=True)
+
+
+def _in_words(value: Any) -> str:
+    """A value of the document on one line: ``api soft False, amount 20, seconds 1; ...`` for a list of objects."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(each)}" for name, each in value.items() if each not in (None, [], {}))
+    if isinstance(value, list | tuple):
+        return ("; " if any(isinstance(each, dict) for each in value) else ", ").join(_in_words(each) for each in value)
+    return str(value)
 
 
 @tenants.command()

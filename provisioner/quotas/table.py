@@ -113,6 +113,7 @@ NOT_COUNTED: Mapping[str, str] = MappingProxyType(
         "aws:cloudwatch/eventRule:EventRule": "one a cell, of 300 an event bus",
         "aws:cloudwatch/eventTarget:EventTarget": "5 a rule, no quota of the account",
         "aws:cloudwatch/logResourcePolicy:LogResourcePolicy": "one a cell, of 10 a region",
+        "aws:rds/instanceDesiredState:InstanceDesiredState": "a property of an instance, which is counted",
         "aws:sqs/queue:Queue": "AWS sets no limit on the number of queues",
         "aws:kms/alias:Alias": "50 a key, no quota of the account",
         "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "adopts the group that came with the VPC",

@@ -22,8 +22,8 @@ def estate(postgres_server: Cluster, moto_server: str, service_directory: Path) 
         with made.server.admin(made.control) as admin:
             admin.execute(
                 "UPDATE registry.tenant SET plan = 'starter', features = '{projects,files}',"
-                " limits = '{\"projects\": 10, \"storage_mib\": 1024}', rates = '[{\"name\": \"api\", \"amount\": 600,"
-                " \"seconds\": 60, \"soft\": false}]'"
+                ' limits = \'{"projects": 10, "storage_mib": 1024}\', rates = \'[{"name": "api", "amount": 600,'
+                ' "seconds": 60, "soft": false}]\''
             )
         yield made
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from components.spec import Access, Environment, InstanceSpec, TenantSpec
@@ -27,7 +29,7 @@ LARGER = InstanceSpec(instance_class="db.r7g.large")
 
 @pytest.mark.parametrize("access", [Access.FULL, Access.READ_ONLY, Access.SUSPENDED])
 @pytest.mark.parametrize("missed", [{"instance": LARGER}, {"app_schema_version": 3}, {"protect": False}])
-def test_what_was_missed_comes_after_the_start(access: Access, missed: dict[str, object]) -> None:
+def test_what_was_missed_comes_after_the_start(access: Access, missed: dict[str, Any]) -> None:
     wanted = spec(access=access, **missed)
     first = first_step(ASLEEP, "hibernated", wanted)
     assert first == ASLEEP.model_copy(update={"access": access})
