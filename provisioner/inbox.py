@@ -20,7 +20,7 @@ from provisioner.billing.translate import ReconcileHint, Refetch, hint_of, subsc
 from provisioner.cases import Cases
 from provisioner.errors import NotFound, OperatorNeeded, Quarantined, Reject, TenantryError
 from provisioner.operate import Pool
-from provisioner.registry import events, payment_cases, queue, tenants, timeline
+from provisioner.registry import events, payment_cases, queue, storefront, tenants, timeline
 from provisioner.registry.events import EventStatus, NewEvent
 from provisioner.registry.queue import Priority
 from provisioner.registry.reading import reading
@@ -137,6 +137,13 @@ class Inbox:
         if known is Binding.KNOWN:  # as with all but a customer's first event
             return state.tenant_id
         async with self.pool.connection() as connection:
+            reserved = await storefront.signup(connection, state.tenant_id)
+            if (
+                reserved is not None
+                and not reserved.lapsed
+                and reserved.stripe_customer_id not in (None, state.customer_id)
+            ):  # somebody is signing up under the id right now
+                raise _claimed(state.subscription_id, state.tenant_id, state.customer_id)
             binding = await tenants.bind(connection, state.tenant_id, state.customer_id, cell=self.cell)
             if binding is Binding.REFUSED:
                 raise _claimed(state.subscription_id, state.tenant_id, state.customer_id)

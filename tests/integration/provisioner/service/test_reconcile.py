@@ -262,3 +262,21 @@ async def _event(service: Service, event_id: str) -> EventRecord:
         found = await events.get(connection, event_id)
     assert found is not None
     return found
+
+
+def test_an_id_that_somebody_signs_up_with_is_given_to_no_other_customer(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: Service) -> None:
+        async with service.pool.connection() as connection:
+            await connection.execute(
+                "INSERT INTO registry.signup (tenant_id, reference, email, idempotency_key, stripe_customer_id,"
+                " reserved_until) VALUES ('acme', 'someone', 'a@example.com', gen_random_uuid(), 'cus_first',"
+                " now() + interval '1 hour')"
+            )
+        event = await sell(service, customer="cus_second")
+        record = await _event(service, event["id"])
+        assert record.status == "quarantined"
+        assert "tenant_claimed" in (record.reason or "")
+        await sell(service, customer="cus_first")
+        assert (await service.tenant("acme")).stripe_customer_id == "cus_first"
+
+    play(scenario)
