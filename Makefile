@@ -1,6 +1,6 @@
 # `make demo` and `make test` do all the set-up they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-python demo demo-down test unit integration acceptance soak bench lint format lock clean
+.PHONY: help setup setup-python demo demo-down test unit integration acceptance soak bench simulate lint format lock clean
 
 PYTHON ?= python3
 RUN := .venv/bin/python
@@ -41,6 +41,9 @@ soak: setup  ## crashes at every point, long histories: tens of minutes
 
 bench: setup  ## every benchmark, each against its baseline in the same run
 	$(RUN) -m benchmarks
+
+simulate: setup-python  ## ten times two years of a thousand customers, with every fault of delivery
+	$(RUN) -m localcloud.simulation --seeds 10 --jobs 2
 
 lint: setup-python  ## ruff, mypy strict, import direction
 	$(RUN) -m ruff check .
