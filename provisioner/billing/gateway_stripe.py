@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -44,6 +44,27 @@ class _Transport(HTTPXClient):
         args, kwargs = super()._get_request_args_kwargs(method, url, headers, None)
         del kwargs["data"]
         return args, {**kwargs, "content": post_data}
+
+
+async def close(client: stripe.StripeClient) -> None:
+    """Its connections of both kinds, for which the library has no call of its own."""
+    transport: Any = client._requestor._client
+    transport.close()
+    await transport.close_async()
+
+
+async def every(
+    get: Callable[[str, Document], Awaitable[Document]], path: str, params: Document
+) -> AsyncIterator[Document]:
+    """Every object of a list; a page is fetched when it is needed."""
+    cursor: Document = {}
+    while True:
+        page = await get(path, {**params, **cursor, "limit": PAGE})
+        for document in page["data"]:
+            yield document
+        if not page["has_more"] or not page["data"]:
+            return
+        cursor = {"starting_after": page["data"][-1]["id"]}
 
 
 class StripeGateway:
@@ -169,21 +190,11 @@ class StripeGateway:
         document: Document = json.loads(answer.body)
         return document
 
-    async def _list(self, path: str, params: Document) -> AsyncIterator[Document]:
-        """Every object of a list; a page is fetched when it is needed."""
-        cursor: Document = {}
-        while True:
-            page = await self._get(path, {**params, **cursor, "limit": PAGE})
-            for document in page["data"]:
-                yield document
-            if not page["has_more"] or not page["data"]:
-                return
-            cursor = {"starting_after": page["data"][-1]["id"]}
+    def _list(self, path: str, params: Document) -> AsyncIterator[Document]:
+        return every(self._get, path, params)
 
     async def close(self) -> None:
-        client: Any = self._client._requestor._client
-        client.close()
-        await client.close_async()
+        await close(self._client)
 
 
 def _part(identifier: str) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 import stripe
 
 from provisioner.billing.errors import translate_error, translated
-from provisioner.billing.gateway_stripe import PAGE, make_client
+from provisioner.billing.gateway import Document
+from provisioner.billing.gateway_stripe import close, every, make_client
 from provisioner.billing.meters import BilledMeter, MeterEvent, Outcome, Receipt
 
 _NO_METER = frozenset({"no_meter", "archived_meter"})
@@ -50,34 +50,26 @@ class StripeMeters:
         }
         path = f"/v1/billing/meters/{quote(meter_id, safe='')}/event_summaries"
         with translated(f"reading what meter {meter_id} counted for {customer_id}"):
-            found = [each async for each in self._list(path, params)]
+            found = [each async for each in every(self._get, path, params)]
         return {datetime.fromtimestamp(each["start_time"], UTC): int(each["aggregated_value"]) for each in found}
 
     async def meters(self) -> Mapping[str, BilledMeter]:
         found: dict[str, BilledMeter] = {}
         with translated("listing meters"):
-            async for each in self._list("/v1/billing/meters", {}):
+            async for each in every(self._get, "/v1/billing/meters", {}):
                 active = each["status"] == "active"
                 if active or each["event_name"] not in found:
                     meter = BilledMeter(each["id"], each["event_name"], each["default_aggregation"]["formula"], active)
                     found[meter.name] = meter
         return found
 
-    async def _list(self, path: str, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        cursor: dict[str, Any] = {}
-        while True:
-            answer = await self._client.raw_request_async("get", path, **{**params, **cursor, "limit": PAGE})
-            page = json.loads(answer.body)
-            for document in page["data"]:
-                yield document
-            if not page["has_more"] or not page["data"]:
-                return
-            cursor = {"starting_after": page["data"][-1]["id"]}
+    async def _get(self, path: str, params: Document) -> Document:
+        answer = await self._client.raw_request_async("get", path, **params)
+        document: Document = json.loads(answer.body)
+        return document
 
     async def close(self) -> None:
-        client: Any = self._client._requestor._client
-        client.close()
-        await client.close_async()
+        await close(self._client)
 
 
 def _receipt(error: stripe.InvalidRequestError) -> Receipt:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from localcloud.stripe.server import LocalStripe
+from provisioner.billing.gateway_stripe import every
 from provisioner.billing.meters import MeterEvent, Outcome
 from provisioner.billing.meters_stripe import StripeMeters
 from provisioner.errors import NotFound, StripeUnavailable
@@ -43,12 +44,14 @@ CALLS: dict[str, Callable[[StripeMeters], Awaitable[Any]]] = {
 async def _first_page(meters: StripeMeters) -> Any:
     """The mock's lists never end when they are paged through: one page is enough."""
     params = {"customer": "cus_123", "start_time": 1_800_000_000, "end_time": 1_800_003_600}
-    pages = meters._list("/v1/billing/meters/mtr_123/event_summaries", {**params, "value_grouping_window": "hour"})
+    pages = every(
+        meters._get, "/v1/billing/meters/mtr_123/event_summaries", {**params, "value_grouping_window": "hour"}
+    )
     return await anext(pages)
 
 
 async def _first_meters(meters: StripeMeters) -> Any:
-    return await anext(meters._list("/v1/billing/meters", {}))
+    return await anext(every(meters._get, "/v1/billing/meters", {}))
 
 
 @pytest.mark.parametrize("name", CALLS)
