@@ -49,8 +49,16 @@ class _OnPaper(Held):
         return
 
 
+class PaperOperator(Operator):
+    """Every stack can be held at once: nothing of it is anywhere. ``run`` is its heirs'."""
+
+    @asynccontextmanager
+    async def hold(self, stack_name: str, *, wait_s: float = 0.0) -> AsyncIterator[Held]:
+        yield _OnPaper(None, stack_name)  # type: ignore[arg-type]
+
+
 @dataclass
-class PaperStacks(Operator):
+class PaperStacks(PaperOperator):
     """Takes down what the engine would be asked to do; ``fail`` is raised by the next operations instead."""
 
     stacks: dict[str, TenantSpec] = field(default_factory=dict)
@@ -60,10 +68,6 @@ class PaperStacks(Operator):
     purged: list[str] = field(default_factory=list)
     on_destroy: Callable[[TenantSpec], None] = lambda _: None  #: asked before a stack is destroyed
     _counter: Any = field(default_factory=lambda: itertools.count(1))
-
-    @asynccontextmanager
-    async def hold(self, stack_name: str, *, wait_s: float = 0.0) -> AsyncIterator[Held]:
-        yield _OnPaper(None, stack_name)  # type: ignore[arg-type]
 
     async def run(
         self,
@@ -87,7 +91,7 @@ class PaperStacks(Operator):
             del self.stacks[held.stack_name], self.versions[held.stack_name]
             return OperationResult(held.stack_name, operation, {}, {"delete": 1}, 0.1, ())
         self.stacks[held.stack_name] = spec
-        outputs = _outputs(spec).model_dump(mode="json")
+        outputs = outputs_on_paper(spec, PLATFORM).model_dump(mode="json")
         version = self.versions[held.stack_name]
         return OperationResult(
             held.stack_name, operation, {"tenant": outputs}, {"create": 1}, 0.1, (), checkpoint_version=version
@@ -109,9 +113,11 @@ class PaperStacks(Operator):
         self.purged.append(outputs.tenant_id)
 
 
-def _outputs(spec: TenantSpec) -> TenantOutputs:
+def outputs_on_paper(spec: TenantSpec, platform: PlatformOutputs) -> TenantOutputs:
+    """What the tenant's stack would export, with names alone."""
     own = TIERS[spec.tier]
     name = f"t_{spec.tenant_id}"
+    shared = platform.shared_database
     return TenantOutputs(
         tenant_id=spec.tenant_id,
         generation=spec.generation,
@@ -119,13 +125,13 @@ def _outputs(spec: TenantSpec) -> TenantOutputs:
         tier=spec.tier,
         epoch=spec.epoch,
         access=spec.access,
-        database=DatabaseEndpoint(address="127.0.0.1", port=5432, name=name if own.own_instance else "tenantry"),
+        database=shared.model_copy(update={"name": name}) if own.own_instance else shared,
         db_schema=name if own.own_schema else "pool",
-        login=name if own.own_login else "pool_app",
+        login=name if own.own_login else platform.pool_login,
         login_secret_arn=f"arn:{name}",
-        bucket=name if own.own_bucket else "shared",
+        bucket=name if own.own_bucket else platform.shared_bucket,
         prefix="" if own.own_bucket else f"{spec.tenant_id}/",
-        kms_key_arn="arn:key",
-        role_arn="arn:role",
+        kms_key_arn=platform.platform_key_arn,
+        role_arn=platform.shared_role_arn,
         app_schema_version=spec.app_schema_version,
     )

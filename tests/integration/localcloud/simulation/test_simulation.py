@@ -62,7 +62,9 @@ def test_the_same_seed_lives_the_same_life(run: Callable[[Plan], Result], databa
         finally:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(again.database)))
     assert first.events > 50
-    assert replace(first, seconds=0.0) == replace(second, seconds=0.0)
+    # Jobs run beside each other, so whose stack fails, and how often a tenant is looked at, may differ.
+    looks: dict[str, Any] = {"seconds": 0.0, "reconciled": 0, "operations": 0}
+    assert replace(first, **looks) == replace(second, **looks)
 
 
 @pytest.fixture
