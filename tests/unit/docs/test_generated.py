@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +26,17 @@ def test_generated_documents_are_up_to_date(name: str, content: Callable[[], str
     assert (DOCS / name).read_text() == content(), f"regenerate docs/{name}"
 
 
-def test_every_relative_link_leads_somewhere() -> None:
-    import re
+def headings(document: Path) -> set[str]:
+    """As GitHub makes them anchors."""
+    found = re.findall(r"^#+ +(.+)$", re.sub(r"^```.*?^```", "", document.read_text(), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).strip().replace(" ", "-") for each in found}
 
+
+def test_every_relative_link_leads_somewhere() -> None:
     root = DOCS.parent
     for document in [root / "README.md", *DOCS.rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.relative_to(root)}: {target}"
+        for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", document.read_text()):
+            there = document.parent / target if target else document
+            assert there.exists(), f"{document.relative_to(root)}: {target}"
+            if anchor and there.suffix == ".md":
+                assert anchor in headings(there), f"{document.relative_to(root)}: {target}#{anchor}"
