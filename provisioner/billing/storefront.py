@@ -75,15 +75,18 @@ class Storefront:
         card: str = GOOD_CARD,
         test_clock: str | None = None,
         seats: int = 1,
+        email: str | None = None,
     ) -> Document:
         """A new subscription of a plan for a tenant, whose customer is made when there is none. ``seats``: of a plan
-        that is paid by the seat."""
+        that is paid by the seat. ``email``: of a new customer; without it one of a domain that nobody can have, the
+        tenant's own, since a company has one trial."""
         plan = self._catalogue.plan(plan_name)
         if seats != 1 and not plan.per_seat:
             raise Reject(f"plan {plan.name} isn't paid by the seat", hint="Leave --seats out")
         base, *use = self._plan_prices(plan, interval)
         with translated(f"subscribing {tenant_id} to {plan_name}"):
-            customer = self._customer(tenant_id, card, test_clock)
+            address = email or f"billing@{tenant_id}.example"
+            customer = self._customer(tenant_id, card, test_clock, address)
             standing = [item for item in self._subscriptions_of(customer) if item.status not in ENDED]
             if standing:
                 raise Reject(
@@ -137,6 +140,20 @@ class Storefront:
                 raise NotFound(f"Stripe has no customer with metadata.{TENANT_KEY}={tenant_id}")
             return self._set_card(customer, card).to_dict()
 
+    def pay(self, tenant_id: str) -> list[Document]:
+        """Charge the card of a tenant's customer for its open invoices, 100 at most, oldest first; the paid invoices.
+
+        The first charge that fails ends it, with ``OperatorNeeded``.
+        """
+        with translated(f"looking up the open invoices of {tenant_id}"):
+            customer = self._find_customer(tenant_id)
+            if customer is None:
+                raise NotFound(f"Stripe has no customer with metadata.{TENANT_KEY}={tenant_id}")
+            page = self._client.v1.invoices.list({"customer": customer.id, "status": "open", "limit": 100})
+            owed = [found.id for found in page.data if found.id is not None]
+        with translated(f"paying the invoices of {tenant_id}"):
+            return [self._client.v1.invoices.pay(invoice).to_dict() for invoice in reversed(owed)]
+
     def of_tenant(self, tenant_id: str) -> list[Document]:
         """All subscriptions of a tenant's customer, newest first."""
         with translated(f"looking up {tenant_id}"):
@@ -187,10 +204,10 @@ class Storefront:
                 raise NotFound(f"Stripe has no active price with lookup key {key}", hint=hint)
         return [found[key] for key in keys]
 
-    def _customer(self, tenant_id: str, card: str, test_clock: str | None) -> stripe.Customer:
+    def _customer(self, tenant_id: str, card: str, test_clock: str | None, email: str) -> stripe.Customer:
         found = None if test_clock else self._find_customer(tenant_id)
         if found is None:
-            params: Any = {"name": tenant_id, "metadata": {TENANT_KEY: tenant_id}}
+            params: Any = {"name": tenant_id, "email": email, "metadata": {TENANT_KEY: tenant_id}}
             if test_clock is not None:
                 params["test_clock"] = test_clock
             found = self._client.v1.customers.create(params)

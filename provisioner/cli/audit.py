@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +30,9 @@ def audit(
 ) -> None:
     """Compare every subscription, tenant and stack. Exit code 0: they agree; 3: there are findings; 5: a part could not
     be read. Nothing is changed without --fix, and nothing is ever destroyed by it."""
+    from provisioner import logs
+
+    logs.configure(level=logging.WARNING)
     found, begun = asyncio.run(_audit(fix=fix, ask=None if yes else _confirm, quiet=json_output))
     if json_output:
         print_json(

@@ -137,6 +137,7 @@ def subscribe(
     trial_days: Annotated[int, typer.Option(min=0, max=730, help="Days of trial.")] = 0,
     seats: Annotated[int, typer.Option(min=1, help="Seats, of a plan that is paid by the seat.")] = 1,
     failing_card: Annotated[bool, typer.Option("--failing-card", help="Pay with a card that always fails.")] = False,
+    email: Annotated[str | None, typer.Option(help="Of a new customer.", show_default="billing@TENANT.example")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Sell a plan to a tenant: makes its customer and its subscription."""
@@ -151,6 +152,7 @@ def subscribe(
             trial_days=trial_days,
             card=FAILING_CARD if failing_card else GOOD_CARD,
             seats=seats,
+            email=email,
         )
     _show([found], as_json=json_output, one=True)
 
@@ -199,6 +201,21 @@ def card(
         print_json({"customer": customer["id"], "failing": failing})
     else:
         out.print(f"{tenant} ({customer['id']}) pays with a card that {'fails' if failing else 'works'}.")
+
+
+@stripe.command()
+@reports_errors
+def pay(tenant: TenantArgument, json_output: JsonOption = False) -> None:
+    """Pay a tenant's open invoices with its card."""
+    with _storefront() as front:
+        paid = front.pay(tenant)
+    rows = [{"invoice": each["id"], "amount": each["amount_paid"], "currency": each["currency"]} for each in paid]
+    if json_output:
+        print_json(rows)
+    elif not rows:
+        out.print(f"{tenant} has no open invoice.")
+    for row in rows if not json_output else ():
+        out.print(f"paid {row['invoice']}")
 
 
 @stripe.command()

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -193,6 +194,27 @@ def test_a_payment_fails_and_recovers(sold: Shell) -> None:
     assert sold.stripe("card", "acme", "--good")["failing"] is False
     sold.run("stripe", "clock", "advance", "3d")
     assert sold.stripe("show", "acme")[0]["status"] == "active"
+
+
+def test_what_is_owed_is_paid_at_once_when_asked_for(sold: Shell) -> None:
+    assert "no open invoice" in sold.run("stripe", "pay", "acme").stdout
+    sold.run("stripe", "card", "acme", "--failing")
+    sold.run("stripe", "clock", "advance", "32d")
+    assert "Stripe refused" in sold.error("stripe", "pay", "acme", code=3)
+    assert sold.stripe("show", "acme")[0]["status"] == "past_due"
+    sold.run("stripe", "card", "acme", "--good")
+    (paid,) = sold.stripe("pay", "acme")
+    assert (paid["amount"], paid["currency"]) == (9900, "usd")
+    assert sold.stripe("show", "acme")[0]["status"] == "active"
+    assert "no customer" in sold.error("stripe", "pay", "nobody", code=4)
+
+
+def test_a_new_customer_can_be_written_to(sold: Shell, local_stripe: LocalStripe) -> None:
+    sold.run("stripe", "subscribe", "globex", "--plan", "starter", "--email", "ada@example.org")
+    key = {"Authorization": f"Bearer {LocalStripe.api_key}"}
+    listed = httpx.get(f"{local_stripe.url}/v1/customers", headers=key, trust_env=False).json()["data"]
+    found = {customer["name"]: customer["email"] for customer in listed}
+    assert found == {"acme": "billing@acme.example", "globex": "ada@example.org"}
 
 
 def test_a_payment_that_goes_on_failing_ends_the_subscription(sold: Shell) -> None:

@@ -146,6 +146,7 @@ STOREFRONT: dict[str, tuple[Callable[[Storefront], Any], set[tuple[str, str]]]] 
     "change": (lambda front: front.change("acme", "enterprise"), {("GET", "/v1/customers")}),
     "cancel": (lambda front: front.cancel("acme"), {("GET", "/v1/customers")}),
     "pay_with": (lambda front: front.pay_with("acme", "pm_card_visa"), {("GET", "/v1/customers")}),
+    "pay": (lambda front: front.pay("acme"), {("GET", "/v1/customers")}),
     "of_tenant": (lambda front: front.of_tenant("acme"), {("GET", "/v1/customers")}),
     "subscriptions": (lambda front: front.subscriptions(ended=True), {("GET", "/v1/subscriptions")}),
     "events": (lambda front: front.events(limit=1, undelivered_only=True), {("GET", "/v1/events")}),
@@ -174,6 +175,7 @@ def test_the_storefronts_requests_for_a_tenant_that_stands(requests: Requests, m
     monkeypatch.setattr(front, "_standing", lambda tenant_id: subscription)
     front.of_tenant("acme")
     front.pay_with("acme", "pm_card_visa")
+    front.pay("acme")
     front.change("acme", "team_plus", interval="year")
     front.cancel("acme")
     front.cancel("acme", at_period_end=True)
