@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from provisioner import customer_clocks
 from provisioner.billing import webhooks
 from provisioner.billing.translate import Refetch, hint_of
 from provisioner.errors import NotFound, Quarantined, TenantryError
@@ -105,7 +106,7 @@ class Sweep:
         async with self.pool.connection() as connection:
             records = await tenants.all_tenants(connection)
         versions = await asyncio.to_thread(self.reconciler.state.checkpoint_versions)
-        clocks = await self._test_clocks(documents)
+        clocks = await customer_clocks.times_of(self.inbox.gateway, documents)
         behind = []
         for index, record in enumerate(records):
             bought = documents.get(record.stripe_customer_id or "", [])
@@ -120,18 +121,6 @@ class Sweep:
             if index % 50 == 49:
                 await asyncio.sleep(0)  # the same loop serves jobs
         return await self._queue(behind)
-
-    async def _test_clocks(self, documents: dict[str, list[dict[str, Any]]]) -> dict[str, datetime]:
-        """customer -> its time, for those of a test account that live by a test clock."""
-        found: dict[str, datetime] = {}
-        times: dict[str, datetime] = {}
-        for customer, bought in documents.items():
-            clock = bought[0]["customer"].get("test_clock") if isinstance(bought[0].get("customer"), dict) else None
-            if isinstance(clock, str):
-                if clock not in times:
-                    times[clock] = await self.inbox.gateway.now(clock)
-                found[customer] = times[clock]
-        return found
 
     async def _adopt(self, documents: list[dict[str, Any]]) -> None:
         for document in documents:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from provisioner import customer_clocks
 from provisioner.audit.compare import Event, Picture, Resource, compare
 from provisioner.audit.findings import Finding, FindingKind, Remedy
 from provisioner.billing.catalogue import Catalogue
@@ -134,12 +135,14 @@ class Auditor:
         unreachable: dict[str, str] = {}
         now, read_at = datetime.now(UTC), datetime.now(UTC)
         documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        clocks: dict[str, datetime] = {}
         cases: list[PaymentCase] = []
         try:
             now = await self.inbox.gateway.now()
             async for document in self.inbox.gateway.subscriptions():
                 customer = document["customer"]
                 documents[customer["id"] if isinstance(customer, dict) else customer].append(document)
+            clocks = await customer_clocks.times_of(self.inbox.gateway, documents)
             cases = await self._cases()
         except TenantryError as error:
             unreachable["Stripe"] = f"{error.code}: {error.message}"
@@ -170,6 +173,7 @@ class Auditor:
             placements=placed,
             versions=versions,
             running=running,
+            clocks=clocks,
             cases=cases,
             events=waiting,
             resources=found,

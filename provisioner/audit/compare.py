@@ -56,6 +56,7 @@ class Picture:
     placements: Mapping[str, PlacementRecord]
     versions: Mapping[str, str]  #: stack -> version of its checkpoint
     running: frozenset[str] = frozenset()  #: tenants whose reconcile is queued or under way
+    clocks: Mapping[str, datetime] = field(default_factory=dict)  #: customers with a time of their own (test clocks)
     cases: Sequence[PaymentCase] = ()
     events: Sequence[Event] = ()
     resources: Sequence[Resource] = ()
@@ -96,7 +97,8 @@ def _of_tenants(picture: Picture, catalogue: Catalogue, installation: Installati
         if what.unreadable and not any(map(is_paid, what.states)):
             continue
         history = payments.remembered(record)
-        decision = decide(standing(record), what.states, catalogue, installation, picture.now, history)
+        now = picture.clocks.get(record.stripe_customer_id or "", picture.now)
+        decision = decide(standing(record), what.states, catalogue, installation, now, history)
         yield from _of_decision(picture, record, decision)
         yield from _doubled(record, what.states)
         if not documents and record.stripe_customer_id is not None and _failed_with(record, "customer_missing"):

@@ -13,7 +13,7 @@ from provisioner.audit.auditor import Auditor
 from provisioner.audit.compare import Resource
 from provisioner.audit.findings import Finding, FindingKind
 from provisioner.audit.tagged import ResourcesUnreadable
-from provisioner.billing.fake import subscription_document
+from provisioner.billing.fake import customer_document, subscription_document
 from provisioner.registry import audits
 from tests.integration.provisioner.service.harness import CATALOGUE, INSTALLATION, Service, open_service
 
@@ -223,6 +223,20 @@ def test_a_dispute_that_no_event_told_of_is_found_and_counts(play: Callable[[Sce
         await books.fix()
         assert (await books.service.tenant("acme")).access == "read_only"
         assert await books.findings() == []
+
+    play(scenario)
+
+
+def test_a_customer_on_a_test_clock_is_judged_by_it(play: Callable[[Scenario], None]) -> None:
+    async def scenario(books: Books) -> None:
+        gateway = books.service.gateway
+        customer = {**customer_document("cus_acme"), "test_clock": "clock_1"}
+        gateway.put_test_clock("clock_1", SECONDS + 8 * 86400)
+        await books.sell(plan="starter_monthly", status="past_due", customer=customer)
+        assert (await books.service.tenant("acme")).access == "throttled"
+        assert await books.findings() == []
+        gateway.put_test_clock("clock_1", SECONDS + 15 * 86400)
+        assert ("provisioned_not_paid", "acme") in await books.findings()
 
     play(scenario)
 
