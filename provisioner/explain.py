@@ -9,12 +9,25 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from components.spec import Access
+from provisioner.billing.verdict import Reason
 from provisioner.errors import NotFound
 from provisioner.lifecycle import TenantState
 from provisioner.registry import events, operations, placements, proofs, tenants, timeline
 from provisioner.registry.events import EventStatus
 from provisioner.registry.proofs import ProofStatus, Verdict
 from provisioner.registry.tenants import TenantRecord
+
+#: What brings access back where it is not simply a payment that is owed, by the reason why it is less than full.
+_WAY_BACK: Mapping[str, str] = {
+    Reason.PAYMENT_DISPUTED: "it comes back when the dispute is won",
+    Reason.DISPUTE_LOST: "the next payment brings it back",
+    Reason.PAYMENT_REFUNDED: "the next payment brings it back",
+    Reason.TRIAL_PAUSED: "it comes back when the customer gives a payment method and resumes the subscription",
+    Reason.TRIAL_REFUSED: "its customer, or the customer's company, has had a trial: a payment brings it back, or "
+    "an operator:  `tenantry trials allow {tenant_id} --reason ...`",
+    Reason.COLLECTION_PAUSED: "it comes back when the collection of payments is resumed in Stripe",
+    Reason.FIRST_PAYMENT_OPEN: "its first payment opens it",
+}
 
 #: Failures after which the tenant follows by itself: an operator's answer queues it.
 _ANSWERED_ELSEWHERE = frozenset({"approval_needed", "platform_parked", "quota_shortfall"})
@@ -70,6 +83,12 @@ def _doing(running: Sequence[Mapping[str, Any]]) -> str | None:
     return next((step["message"] for step in steps if step["status"] == "running" and step["message"]), None)
 
 
+def _way_back(record: TenantRecord) -> str:
+    """What brings a tenant's access back, to go on a sentence."""
+    told = _WAY_BACK.get(record.access_reason or "", "a payment brings it back")
+    return told.format(tenant_id=record.tenant_id)
+
+
 def next_action(
     record: TenantRecord, *, running: bool = False, verdict: Verdict | None = None, doing: str | None = None
 ) -> str:
@@ -100,11 +119,13 @@ def next_action(
         case TenantState.READY if record.access != Access.FULL:
             since = f" since {record.access_since:%Y-%m-%d}" if record.access_since else ""
             then = f", less from {record.review_at:%Y-%m-%d %H:%M} UTC" if record.review_at else ""
-            return f"Its access is {record.access}{since} ({record.access_reason}){then}; a payment brings it back."
+            return f"Its access is {record.access}{since} ({record.access_reason}){then}; {_way_back(record)}."
         case TenantState.READY:
             return "Nothing: it is ready."
         case TenantState.HIBERNATED:
             return "Access comes back by itself when the subscription is paid; an own instance is started for it first."
+        case TenantState.SUSPENDED if record.access_reason in _WAY_BACK:
+            return f"Its access is suspended ({record.access_reason}); {_way_back(record)}."
         case TenantState.SUSPENDED:
             return "Access comes back by itself when the subscription is paid."
         case TenantState.RETAINED:

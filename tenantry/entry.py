@@ -117,11 +117,15 @@ def refused_write(placement: Placement, error: BaseException) -> bool:
     return state == _READ_ONLY_TRANSACTION or (state == _DENIED and placement.writes)
 
 
+#: Where it is not simply a payment that is owed.
+_WRITES_AGAIN = {"payment_disputed": "it writes again when the dispute of its payment is won"}
+
+
 def read_only(placement: Placement) -> TenantReadOnly:
     """What a refused write of such a tenant is raised as."""
     return TenantReadOnly(
         f"tenant {placement.tenant_id!r} may read and not write ({placement.because})",
-        hint="a payment lets it write again",
+        hint=_WRITES_AGAIN.get(placement.access_reason or "", "a payment lets it write again"),
     )
 
 

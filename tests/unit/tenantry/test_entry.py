@@ -82,3 +82,15 @@ def test_failures_name_the_place_and_quote_no_message() -> None:
     assert isinstance(failure(placement(), errors.TooManyConnections()), DatabaseUnavailable)
     own = errors.DivisionByZero()
     assert failure(placement(), own) is own
+
+
+@pytest.mark.parametrize(
+    ("reason", "hint"),
+    [
+        ("payment_overdue", "a payment lets it write again"),
+        ("payment_disputed", "when the dispute of its payment is won"),
+        (None, "a payment lets it write again"),
+    ],
+)
+def test_what_lets_a_tenant_write_again_depends_on_why_it_may_not(reason: str | None, hint: str) -> None:
+    assert hint in read_only(placement(access="read_only", access_reason=reason)).hint
