@@ -8,7 +8,16 @@ from psycopg import errors
 
 from tenantry import DatabaseUnavailable, EntryRefused
 from tenantry.broker import DatabaseCredentials
-from tenantry.entry import Remedy, entry_statement, failure, outdated, remedy, search_path, worth_repeating
+from tenantry.entry import (
+    Remedy,
+    entry_statement,
+    failure,
+    outdated,
+    read_only,
+    remedy,
+    search_path,
+    worth_repeating,
+)
 from tests.unit.tenantry.placements import placement
 
 CREDENTIALS = DatabaseCredentials("pool_app", "password", "900.1.abc", 1, 900.0)
