@@ -18,7 +18,7 @@ def main() -> None:
     from localcloud.mail.mailbox import Mailbox
     from localcloud.mail.server import build, config
     from localcloud.mail.smtp import tls_context
-    from localcloud.stripe.server import listen
+    from localcloud.on_thread import listen
 
     import uvicorn  # isort: skip
 

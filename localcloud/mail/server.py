@@ -8,7 +8,6 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
-from types import TracebackType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,7 +15,7 @@ from starlette.applications import Starlette
 from localcloud.mail.http import create_app
 from localcloud.mail.mailbox import Mailbox
 from localcloud.mail.smtp import protocol
-from localcloud.stripe.server import listen
+from localcloud.on_thread import OnThread, listen
 
 USERNAME = "tenantry"
 
@@ -51,35 +50,16 @@ def config(app: Starlette) -> uvicorn.Config:
                           timeout_graceful_shutdown=1)  # fmt: skip
 
 
-class LocalMail:
+class LocalMail(OnThread):
     """A local mail server on a thread of this process, for tests: ``with LocalMail() as mail: mail.smtp_port``."""
 
     password = "local"
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.mailbox = Mailbox()
-        self._smtp, self._http = listen(0), listen(0)
-        self.smtp_port = int(self._smtp.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self._http.getsockname()[1]}"
-        self._ready = threading.Event()
-        self._server = uvicorn.Server(
-            config(build(self.mailbox, self.password, self._smtp, tls=tls, on_ready=self._ready.set))
-        )
-        self._thread = threading.Thread(target=self._run, name="local-mail", daemon=True)
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._http])
-
-    def __enter__(self) -> LocalMail:
-        self._thread.start()
-        if not self._ready.wait(30):
-            raise RuntimeError("the local mail server did not start within 30 s")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
-        self._http.close()
-        self._smtp.close()
+        smtp, http = listen(0), listen(0)
+        self.smtp_port = int(smtp.getsockname()[1])
+        self.url = f"http://127.0.0.1:{http.getsockname()[1]}"
+        self.ready = threading.Event()
+        application = build(self.mailbox, self.password, smtp, tls=tls, on_ready=self.ready.set)
+        self.serve("mail", config(application), http, smtp)

@@ -22,7 +22,8 @@ def main() -> None:
     )
     options = parser.parse_args()
 
-    from localcloud.stripe.server import build, config, listen, open_account
+    from localcloud.on_thread import listen
+    from localcloud.stripe.server import build, config, open_account
 
     import uvicorn  # isort: skip
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import TracebackType
 
 import uvicorn
 from starlette.applications import Starlette
 
+from localcloud.on_thread import OnThread, listen
 from localcloud.stripe import control
 from localcloud.stripe import resources as _resources
 from localcloud.stripe.account import Account
@@ -90,16 +89,6 @@ def _tick(account: Account) -> int:
         return schedule.tick(account, limit=control.STEPS_AT_ONCE)
 
 
-def listen(port: int) -> socket.socket:
-    """A listening socket on the loopback interface; port 0 takes a free one."""
-    # asyncio sets TCP_NODELAY only on sockets that name their protocol; without it every answer waits 40 ms for an ACK.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(512)
-    return listener
-
-
 def config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -112,7 +101,7 @@ def config(app: Starlette) -> uvicorn.Config:
     )
 
 
-class LocalStripe:
+class LocalStripe(OnThread):
     """A local Stripe on a thread of this process, for tests: ``with LocalStripe() as stripe: stripe.url``."""
 
     api_key = "sk_test_local"
@@ -126,25 +115,8 @@ class LocalStripe:
     ) -> None:
         self.webhook_secret = webhook_secret
         self.account = open_account(data, webhook_url, [webhook_secret])
-        self._socket = listen(port)
-        self.port = int(self._socket.getsockname()[1])
+        listener = listen(port)
+        self.port = int(listener.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self._ready = threading.Event()
-        self._server = uvicorn.Server(config(build(self.account, self._ready.set)))
-        self._thread = threading.Thread(target=self._run, name="local-stripe", daemon=True)
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
-
-    def __enter__(self) -> LocalStripe:
-        self._thread.start()
-        if not self._ready.wait(30):
-            raise RuntimeError("the local Stripe did not start within 30 s")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
-        self._socket.close()
+        self.ready = threading.Event()
+        self.serve("stripe", config(build(self.account, self.ready.set)), listener)
