@@ -19,7 +19,7 @@ LADDER = ("full", "grace", "throttled", "read_only", "suspended", "hibernated", 
 
 @dataclass(frozen=True)
 class Terms:
-    """Of a plan, in days; None: the step is left out."""
+    """Of a plan, in days; None: the step is left out. A refund is taken to change nothing, as by default."""
 
     throttled: float | None
     read_only: float | None
@@ -28,7 +28,6 @@ class Terms:
     retention: float
     dispute: str
     dispute_lost: str
-    refund: str
 
 
 def expected(account: Account, customer: str, terms: Mapping[str, Terms], now: int) -> str:

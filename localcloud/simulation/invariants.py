@@ -162,5 +162,4 @@ def _terms(plan: Plan) -> Terms:
         retention=float(plan.retention_days),
         dispute=plan.terms.on_dispute.value,
         dispute_lost=plan.terms.on_dispute_lost.value,
-        refund=plan.terms.on_refund.value,
     )
