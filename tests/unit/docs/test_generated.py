@@ -40,3 +40,10 @@ def test_every_relative_link_leads_somewhere() -> None:
             assert there.exists(), f"{document.relative_to(root)}: {target}"
             if anchor and there.suffix == ".md":
                 assert anchor in headings(there), f"{document.relative_to(root)}: {target}#{anchor}"
+
+
+def test_every_decision_is_in_the_index_with_its_title() -> None:
+    index = (DOCS / "decisions" / "README.md").read_text()
+    for decision in DOCS.glob("decisions/0*.md"):
+        title = re.sub(r"^#\s*\d+[.:]\s*", "", decision.read_text().splitlines()[0])
+        assert f"- [{int(decision.name[:4])}]({decision.name}). {title}\n" in index, decision.name
