@@ -14,7 +14,7 @@ from enum import StrEnum
 from provisioner.errors import TenantryError
 
 #: Seconds that a probe may take; what it asks answers, or is reported as not answering.
-LIMIT_S = 5.0
+LIMIT_S = 12.0  #: what is there answers in 2; a machine under load in 6
 #: Seconds for one connection of a probe, so that its own, better message comes before the limit.
 CONNECT_S = 3
 

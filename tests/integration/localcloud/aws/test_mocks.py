@@ -31,6 +31,7 @@ REGION = "eu-central-1"
 def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)  # moto is in this process, not at an address
     with mock_aws():
         forget_clients()
         yield

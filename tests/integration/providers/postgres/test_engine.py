@@ -24,6 +24,7 @@ PROGRAM = """
 import json, os, pathlib
 import pulumi
 from components import postgres
+from providers.postgres import pool_security, row_security
 from stacks.app_schema import load_migrations
 
 c = json.loads(pathlib.Path("settings.json").read_text())
@@ -37,10 +38,11 @@ schema = postgres.Schema("schema", database=database.name, name="pool", owner=ow
 login = postgres.Role("login", name=c["name"] + "_app", login=True, secret_arn=c["login"], connection_limit=c["limit"],
                       access="full", database=database.name, search_path=schema.name, opts=opts)
 where = dict(database=database.name, schema=schema.name, owner=owner.name)
-security = postgres.PoolSecurity("security", **where, login=login.name, token_secret_arn=c["token"], opts=opts)
+security = postgres.PoolSecurity("security", **where, login=login.name, token_secret_arn=c["token"],
+                                 definition=pool_security.definition(), opts=opts)
 privileges = postgres.Privileges("privileges", **where, role=login.name, opts=opts)
 tables = postgres.AppSchema("tables", **where, mode="pool", directory=c["directory"],
-                            migrations=load_migrations(pathlib.Path(c["directory"])),
+                            migrations=load_migrations(pathlib.Path(c["directory"])), policies=row_security.DEFINITION,
                             opts=pulumi.ResourceOptions(provider=server, depends_on=[security, privileges]))
 tenant = postgres.PoolTenant("acme", database=database.name, schema=schema.name, tenant_id="acme", epoch=1,
                              access="full", opts=pulumi.ResourceOptions(provider=server, depends_on=[tables]))
