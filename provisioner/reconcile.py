@@ -38,6 +38,7 @@ from provisioner.hibernation import waking
 from provisioner.lifecycle import SETTLED, TenantState
 from provisioner.operate import HandedBack, Held, Operator, Pool
 from provisioner.registry import placements, platforms, queue, tenants, timeline
+from provisioner.registry.deletions import Step
 from provisioner.registry.leases import LeaseBusy
 from provisioner.registry.operations import OperationKind
 from provisioner.registry.platforms import PlatformRecord
@@ -369,10 +370,14 @@ class Reconciler:
     ) -> None:
         spec = decision.spec
         assert spec is not None
-        await self._wake(held, record, spec, platform, decision.why)
         offboarding, deletion = self.offboarding, None
         if offboarding is not None:
             deletion = await offboarding.begin(held, record, platform, decision.why)
+        # Once is enough: nothing has put it to sleep since its export, or the export would be out of date. To wake it
+        # again would make it so, and another one would be written, for ever.
+        if deletion is None or deletion.step == Step.REQUESTED:
+            await self._wake(held, record, spec, platform, decision.why)
+        if offboarding is not None and deletion is not None:
             spec = offboarding.spec(deletion, spec)
 
             async def opened(spec: TenantSpec) -> None:
