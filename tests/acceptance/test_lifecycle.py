@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.acceptance.conftest import ROOT, Shell
@@ -49,6 +50,13 @@ class Service:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def kill_worker(self) -> None:
+        """Kill the process that works; the one that started it starts another."""
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        (worker,) = [each for each in children if each.cmdline()[-3:] == ["-m", "provisioner.cli", "worker"]]
+        worker.kill()
 
     def ask(self, command: str, *, code: int = 0) -> Any:
         """The JSON that a command prints."""
