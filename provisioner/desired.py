@@ -66,6 +66,7 @@ class Decision:
     retain_until: datetime | None
     review_at: datetime | None  #: when time alone will decide otherwise
     why: str  #: one sentence for the timeline
+    decided_at: datetime | None = None  #: billing time
 
     @property
     def subscription(self) -> SubscriptionState | None:
@@ -78,8 +79,8 @@ class Decision:
 
     @property
     def access_since(self) -> datetime | None:
-        """When the access began, as far as Stripe tells."""
-        return moment(self.verdict.since)
+        """When the access began, as far as Stripe tells; else when it was decided."""
+        return moment(self.verdict.since) or self.decided_at
 
     @property
     def pending_graduation(self) -> Tier | None:
@@ -99,6 +100,17 @@ def decide(
 
     A payment that arrives before a destruction has begun calls it off.
     """
+    return replace(_decide(standing, subscriptions, catalogue, installation, now, history), decided_at=now)
+
+
+def _decide(
+    standing: Standing,
+    subscriptions: Sequence[SubscriptionState],
+    catalogue: Catalogue,
+    installation: Installation,
+    now: datetime,
+    history: PaymentHistory,
+) -> Decision:
     verdict = judge(subscriptions, history, catalogue, now)
     plan = verdict.plan if verdict.subscription is not None else catalogue.plans.get(standing.plan or "")
     if standing.spec is not None and standing.state is TenantState.DESTROYING:

@@ -419,7 +419,7 @@ class Reconciler:
             if offboarding is not None and deletion is not None:
                 await offboarding.certify(connection, record, deletion, waiting)
             await placements.delete(connection, record.tenant_id)
-            await tenants.record_destroyed(connection, record.tenant_id)
+            await tenants.record_destroyed(connection, record.tenant_id, since=decision.decided_at)
         log.info("tenant.destroyed", generation=record.generation)
 
     async def _operate(

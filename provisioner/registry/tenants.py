@@ -266,8 +266,9 @@ async def authorise_destruction(connection: AsyncConnection, tenant_id: str, aut
     )
 
 
-async def record_destroyed(connection: AsyncConnection, tenant_id: str) -> None:
-    await connection.execute(_sql("record_destroyed"), {"tenant_id": tenant_id})
+async def record_destroyed(connection: AsyncConnection, tenant_id: str, *, since: datetime | None = None) -> None:
+    """``since``: billing time."""
+    await connection.execute(_sql("record_destroyed"), {"tenant_id": tenant_id, "since": since})
 
 
 async def begin_generation(connection: AsyncConnection, tenant_id: str) -> bool:

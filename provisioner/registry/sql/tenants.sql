@@ -77,7 +77,7 @@ RETURNING tenant_id
 UPDATE registry.tenant SET destruction = %(authorisation)s, updated_at = now() WHERE tenant_id = %(tenant_id)s
 -- name: record_destroyed
 UPDATE registry.tenant
-   SET state = 'destroyed', access = 'deleted', access_since = now(), review_at = NULL, outputs = NULL, spec = NULL, fingerprint = NULL, failure = NULL, attempts = 0,
+   SET state = 'destroyed', access = 'deleted', access_since = coalesce(%(since)s, now()), review_at = NULL, outputs = NULL, spec = NULL, fingerprint = NULL, failure = NULL, attempts = 0,
        next_attempt_at = NULL, pending_graduation = NULL, ready_at = NULL, destruction = NULL, retain_until = NULL,
        tier = NULL, updated_at = now()
  WHERE tenant_id = %(tenant_id)s

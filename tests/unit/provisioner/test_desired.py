@@ -452,3 +452,10 @@ def test_a_plan_that_left_the_catalogue_closes_access_without_changing_what_stan
     assert who.spec is not None
     assert decision.spec == who.spec.model_copy(update={"access": Access.SUSPENDED, "app_schema_version": 2})
     assert decision.plan == "team"
+
+
+def test_an_access_that_stripe_does_not_date_began_when_it_was_decided() -> None:
+    paused = ask(standing(), subscription(collection_paused=CollectionPause.VOID))
+    assert (paused.access, paused.access_since) == (Access.SUSPENDED, NOW)
+    paid = ask(standing(), subscription())
+    assert paid.access_since == NOW - 60 * DAY
