@@ -272,7 +272,7 @@ class Broker:
 #: what brings a tenant back, by what it is
 _WAY_BACK = {
     Access.SUSPENDED: "a payment opens it again; ",
-    Access.HIBERNATED: "a payment starts its database again, which takes minutes; ",
+    Access.HIBERNATED: "a payment starts its database again, which takes minutes if it is the tenant's own; ",
     Access.RETAINED: "its data is kept: subscribing again brings it back; ",
 }
 _READ_ONLY_SESSION = to_json(READ_ONLY_SESSION, limit=SESSION_POLICY_LIMIT, what="the session policy")

@@ -21,11 +21,12 @@ class Entitled:
 
 
 def entitled(plan: Plan | None, access: Access) -> Entitled:
-    """What the plan gives; while throttled, ``terms.throttled_percent`` of its quotas and rates; nothing to a tenant
-    that may not read its data."""
+    """What the plan gives; from ``throttled`` on ``terms.throttled_percent`` of its quotas and rates; nothing to a
+    tenant that may not read its data."""
     if plan is None or not access.serves:
         return Entitled()
-    percent = plan.terms.throttled_percent if access is Access.THROTTLED else 100
+    # A step down keeps what the one before it took.
+    percent = plan.terms.throttled_percent if access in (Access.THROTTLED, Access.READ_ONLY) else 100
     return Entitled(
         features=plan.entitlements,
         limits={name: cut(value, percent) for name, value in plan.limits.items()},

@@ -45,7 +45,7 @@ def admitted(tenant_id: str, placement: Placement | None) -> Placement:
 
 _WAY_BACK = {
     "suspended": "a payment opens it again",
-    "hibernated": "a payment starts its database again, which takes minutes",
+    "hibernated": "a payment starts its database again, which takes minutes if it is the tenant's own",
     "retained": "its subscription has ended and its data is kept: subscribing again brings it back",
 }
 

@@ -32,7 +32,8 @@ MEANING: dict[Access, str] = {
     Access.FULL: "everything that the plan entitles to",
     Access.GRACE: "as full; the SDK says that a payment is overdue",
     Access.THROTTLED: "as full; quotas and rates are cut to the plan's `throttled_percent`",
-    Access.READ_ONLY: "database and bucket refuse the tenant's writes; the SDK raises `TenantReadOnly` and says why",
+    Access.READ_ONLY: "as throttled; database and bucket refuse the tenant's writes, and the SDK's `TenantReadOnly` "
+    "says why",
     Access.SUSPENDED: "logins are closed, the pool, the broker and the AWS role refuse; data is untouched",
     Access.HIBERNATED: "as suspended; an instance of the tenant's own is stopped",
     Access.RETAINED: "as suspended, an own instance is stopped after `asleep_after`; data is kept for the plan's days",
