@@ -100,7 +100,12 @@ def decide(
 
     A payment that arrives before a destruction has begun calls it off.
     """
-    return replace(_decide(standing, subscriptions, catalogue, installation, now, history), decided_at=now)
+    decision = _decide(standing, subscriptions, catalogue, installation, now, history)
+    if any(state.test_clock for state in subscriptions):
+        # ``review_at`` is compared with the account's time, and one that is past would be due for ever: a test clock
+        # that stands still never reaches it. The events of its next advance, and the sweep, look at the tenant.
+        decision = replace(decision, review_at=None)
+    return replace(decision, decided_at=now)
 
 
 def _decide(
@@ -255,7 +260,8 @@ def _spec(standing: Standing, plan: Plan | None, installation: Installation, acc
 def _retain_until(standing: Standing, verdict: Verdict, plan: Plan | None, now: datetime) -> datetime:
     known = moment(verdict.retain_until)
     if known is not None:
-        return known
+        # what was promised when it ended holds, though its plan retains less now or left the catalogue
+        return known if standing.retain_until is None else max(known, standing.retain_until)
     # a deleted customer, or an end without a time: the first time that it was noticed counts
     days = plan.retention_days if plan is not None else DEFAULT_RETENTION_DAYS
     return standing.retain_until or now + timedelta(days=days)

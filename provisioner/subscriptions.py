@@ -10,6 +10,7 @@ from provisioner.billing.catalogue import Catalogue
 from provisioner.billing.translate import (
     SubscriptionState,
     SubscriptionStatus,
+    ended_state,
     is_paid,
     subscription_state,
     tenant_of,
@@ -48,7 +49,9 @@ def bought(
         try:
             state = subscription_state(document, catalogue, expected_livemode=expected_livemode)
         except Quarantined as problem:
-            if not _irrelevant(tenant_id, document):
+            if problem.code != "livemode_mismatch" and (ended := ended_state(document, tenant_id)) is not None:
+                states.append(ended)  # it gives nothing any more, but its data is retained
+            elif not _irrelevant(tenant_id, document):
                 unreadable.append(problem)
             continue
         if state.tenant_id == tenant_id:
@@ -57,7 +60,7 @@ def bought(
 
 
 def _irrelevant(tenant_id: str, document: Mapping[str, Any]) -> bool:
-    """Whether an unreadable subscription surely says nothing about the tenant: it has ended, or is another's."""
+    """Whether an unreadable subscription surely says nothing about the tenant: it gives no access, or is another's."""
     status = document.get("status")
     if status in (SubscriptionStatus.CANCELED.value, SubscriptionStatus.INCOMPLETE_EXPIRED.value):
         return True

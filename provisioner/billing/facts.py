@@ -44,7 +44,7 @@ def billing_facts(verdict: Verdict, history: PaymentHistory) -> dict[str, Any]:
         "last_paid_at": dict(history.last_paid_at),
         "refused_trials": sorted(history.refused_trials),
     }
-    return {name: value for name, value in facts.items() if value not in (None, [], {})}
+    return {name: value for name, value in facts.items() if value not in (None, "", [], {})}
 
 
 def remembered(facts: Mapping[str, Any]) -> PaymentHistory:

@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 
 from components.spec import validate_tenant_id
 from provisioner.billing.catalogue import Catalogue, Plan
-from provisioner.billing.webhooks import WebhookEvent
+from provisioner.billing.webhooks import END_OF_TIME, WebhookEvent
 from provisioner.errors import Quarantined
 
 TENANT_KEY = "tenant_id"
 #: On a price: the plan it sold before its lookup key was transferred to a successor. Its subscribers keep it.
 PLAN_KEY = "tenantry_plan"
+MAX_QUANTITY = 100_000_000  #: the sum of a subscription's twenty items is then a PostgreSQL integer
+NO_PLAN = ""  #: of an ended subscription whose plan can't be told
 
 
 class SubscriptionStatus(StrEnum):
@@ -189,6 +191,43 @@ def subscription_state(
     )
 
 
+def ended_state(document: Mapping[str, Any], tenant_id: str) -> SubscriptionState | None:
+    """Of a cancelled subscription that ``subscription_state`` can't read, as when its plan left the catalogue: what
+    the retention of its tenant's data depends on, with no plan and no items. ``tenant_id`` is its customer's; None if
+    it names another one, has not been cancelled or is no subscription at all."""
+    if document.get("object") != "subscription" or document.get("status") != SubscriptionStatus.CANCELED.value:
+        return None
+    try:
+        if tenant_of(document) != tenant_id:
+            return None
+    except Quarantined as problem:
+        if problem.code not in ("tenant_missing", "tenant_illegal"):
+            return None
+    try:
+        what = f"subscription {_text(document, 'id', 'subscription')}"
+        customer_id, customer = _customer(document, what)
+        return SubscriptionState(
+            subscription_id=_text(document, "id", what),
+            customer_id=customer_id,
+            tenant_id=tenant_id,
+            status=SubscriptionStatus.CANCELED,
+            plan=NO_PLAN,
+            items=(),
+            created=_time(document, "created", what),
+            current_period_end=0,
+            cancel_at=None,
+            cancel_at_period_end=False,
+            canceled_at=_optional_time(document, "canceled_at", what),
+            ended_at=_optional_time(document, "ended_at", what),
+            trial_end=None,
+            collection_paused=None,
+            livemode=document.get("livemode") is True,
+            test_clock=_reference(customer.get("test_clock")),
+        )
+    except Quarantined:
+        return None
+
+
 def tenant_of(document: Mapping[str, Any]) -> str:
     """The tenant a subscription (customer expanded) belongs to. ``Quarantined``: ``tenant_missing``/``_illegal``."""
     what = f"subscription {_text(document, 'id', 'subscription')}"
@@ -242,8 +281,10 @@ def _items(document: Mapping[str, Any], what: str) -> list[tuple[SubscriptionIte
         lookup_key, quantity = price.get("lookup_key"), item.get("quantity")
         if lookup_key is not None and not isinstance(lookup_key, str):
             _unreadable(what, "a price's lookup key is no text")
-        if quantity is not None and (not isinstance(quantity, int) or isinstance(quantity, bool)):
-            _unreadable(what, "an item's quantity is no number")
+        if quantity is not None and (
+            not isinstance(quantity, int) or isinstance(quantity, bool) or not 0 <= quantity <= MAX_QUANTITY
+        ):
+            _unreadable(what, f"an item's quantity is no number from 0 to {MAX_QUANTITY}")
         start, end = _time(item, "current_period_start", what), _time(item, "current_period_end", what)
         state = SubscriptionItemState(lookup_key, _text(price, "id", f"a price of {what}"), quantity, end, start)
         found.append((state, price))
@@ -319,7 +360,7 @@ def _optional_time(document: Mapping[str, Any], key: str, what: str) -> int | No
     value = document.get(key)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**40:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < END_OF_TIME:
         _unreadable(what, f"`{key}` is no timestamp")
     return value
 

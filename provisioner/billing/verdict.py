@@ -125,7 +125,8 @@ def _by_status(state: SubscriptionState, history: PaymentHistory, plan: Plan | N
         case SubscriptionStatus.ACTIVE:
             pause = state.collection_paused
             if pause is CollectionPause.VOID:
-                return Verdict(Access.SUSPENDED, Reason.COLLECTION_PAUSED, next_change_at=state.resumes_at)
+                resumes = state.resumes_at if state.resumes_at is not None and state.resumes_at > now else None
+                return Verdict(Access.SUSPENDED, Reason.COLLECTION_PAUSED, next_change_at=resumes)
             return Verdict(Access.FULL, Reason.PAID, since=state.created)
         case SubscriptionStatus.PAST_DUE:
             return _step(plan, _owed_since(state, history), now, Reason.PAYMENT_OVERDUE)

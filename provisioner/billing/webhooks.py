@@ -19,6 +19,8 @@ from provisioner.errors import ConfigurationInvalid, Reject, SignatureInvalid
 DEFAULT_TOLERANCE_S = 300
 MAX_HEADER = 4096
 MAX_SIGNATURES = 16
+#: Unix seconds: later times, with a retention added, are beyond what a ``datetime`` can be.
+END_OF_TIME = 2**37
 
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _V1 = re.compile(r"[0-9a-f]{64}")
@@ -119,7 +121,7 @@ def parse(payload: bytes) -> WebhookEvent:
         _unreadable("wrong_type", "`data.object` is no object")
     subject: dict[str, Any] = data["object"]
     created = document.get("created")
-    if not isinstance(created, int) or isinstance(created, bool) or not 0 <= created < 2**40:
+    if not isinstance(created, int) or isinstance(created, bool) or not 0 <= created < END_OF_TIME:
         _unreadable("wrong_type", "`created` is no timestamp")
     livemode = document.get("livemode")
     if not isinstance(livemode, bool):

@@ -459,3 +459,21 @@ def test_an_access_that_stripe_does_not_date_began_when_it_was_decided() -> None
     assert (paused.access, paused.access_since) == (Access.SUSPENDED, NOW)
     paid = ask(standing(), subscription())
     assert paid.access_since == NOW - 60 * DAY
+
+
+def test_retention_that_was_promised_is_kept_though_its_plan_retains_less_now() -> None:
+    ended = subscription(SubscriptionStatus.CANCELED, ended_at=int((NOW - 40 * DAY).timestamp()))
+    promised = standing(TenantState.RETAINED, retain_until=NOW + 50 * DAY)  # of 90 days; the plan has 30 now
+    kept = ask(promised, ended)
+    assert (kept.course, kept.access, kept.retain_until) == (Course.CONVERGE, Access.RETAINED, NOW + 50 * DAY)
+    assert kept.review_at == NOW + 50 * DAY
+    assert ask(promised, ended, now=NOW + 50 * DAY).course is Course.DESTROY
+    assert ask(standing(TenantState.RETAINED), ended).course is Course.DESTROY
+
+
+def test_a_customer_on_a_test_clock_is_reviewed_when_its_clock_moves() -> None:
+    """Its dates are not the account's: one that the account has passed would be due again and again."""
+    ends = int((NOW + DAY).timestamp())
+    trial = subscription(SubscriptionStatus.TRIALING, trial_end=ends)
+    assert ask(standing(), trial).review_at == NOW + DAY
+    assert ask(standing(), replace(trial, test_clock="clock_1")).review_at is None

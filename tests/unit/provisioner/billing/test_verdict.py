@@ -314,6 +314,14 @@ def test_nothing_changes_before_the_time_it_names(
 
 
 @settings(deadline=None)
+@given(SOME, histories(), st.integers(-90 * DAY, 90 * DAY))
+def test_what_is_to_come_lies_ahead(found: list[SubscriptionState], history: PaymentHistory, seconds: int) -> None:
+    """Or housekeeping would look at the tenant again and again."""
+    said = verdict(*found, days=seconds / DAY, history=history)
+    assert said.next_change_at is None or said.next_change_at > BEGAN + seconds - 1
+
+
+@settings(deadline=None)
 @given(SOME, histories(), st.floats(-90, 90))
 def test_nothing_is_deleted_that_was_not_ended_and_kept_for_its_days(
     found: list[SubscriptionState], history: PaymentHistory, days: float
