@@ -188,10 +188,11 @@ def test_gos_version_is_told_by_running_it(tmp_path: Path, text: str, version: v
 
 
 BUILDER = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from provisioner.engine.build import GoBuild
 from provisioner.engine.progress import Progress
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 try:
     GoBuild(os.environ, module=Path(sys.argv[1])).install(Path(sys.argv[2]), Progress())
 except KeyboardInterrupt:
