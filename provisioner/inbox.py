@@ -118,6 +118,8 @@ class Inbox:
     async def _payment_taken_back(self, hint: ReconcileHint) -> list[str]:
         """Record what Stripe says of a dispute or a refund now; the tenant of its customer, if there is one."""
         assert hint.object_id is not None
+        async with reading(self.pool) as connection:
+            looked_at = await payment_cases.clock(connection)
         try:
             case = await self.cases.load(hint)
         except NotFound as missing:
@@ -125,7 +127,7 @@ class Inbox:
         if case is None:
             return []
         async with self.pool.connection() as connection:
-            await payment_cases.put(connection, case)
+            await payment_cases.put(connection, case, looked_at=looked_at)
             bound = await tenants.get_by_customer(connection, case.customer_id)
         return [] if bound is None else [bound.tenant_id]
 

@@ -15,7 +15,7 @@ from provisioner import customer_clocks
 from provisioner.audit.compare import Event, Picture, Resource, compare
 from provisioner.audit.findings import Finding, FindingKind, Remedy
 from provisioner.billing.catalogue import Catalogue
-from provisioner.cases import Cases
+from provisioner.cases import Cases, Unreadable
 from provisioner.desired import Installation
 from provisioner.errors import NotFound, Quarantined, TenantryError
 from provisioner.inbox import Inbox
@@ -23,6 +23,7 @@ from provisioner.operate import Pool
 from provisioner.registry import audits, events, payment_cases, platforms, queue, tenants, timeline
 from provisioner.registry.payment_cases import PaymentCase
 from provisioner.registry.queue import Priority
+from provisioner.registry.reading import reading
 from provisioner.registry.timeline import EntryKind
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class Auditor:
         if "Stripe" in picture.unreachable:  # nobody would seem to pay
             found = [
                 each
-                for each in compare(replace(picture, records=()), self.catalogue, self.installation)
+                for each in compare(replace(picture, records=(), documents={}), self.catalogue, self.installation)
                 if each.kind not in (FindingKind.ORPHANED_STACK, FindingKind.ORPHANED_RESOURCE)
             ]
         else:
@@ -97,16 +98,19 @@ class Auditor:
     async def fix(self, findings: Sequence[Finding], *, by: str) -> list[Finding]:
         """Do what can be done without an operator's judgement; what was begun. Nothing of it destroys."""
         begun = []
-        cases = {case.case_id: case for case in await self._cases()} if _any(findings, Remedy.RECORD_CASE) else {}
+        looked_at = await self._clock()
+        cases: dict[str, PaymentCase] = {}
+        if any(each.remedy is Remedy.RECORD_CASE for each in findings):
+            cases = {case.case_id: case for case in (await self._cases())[0]}
         for each in findings:
             try:
-                if await self._fix(each, cases, by):
+                if await self._fix(each, cases, looked_at, by):
                     begun.append(each)
             except (Quarantined, NotFound) as problem:  # one that can't be fixed must not keep the others
                 log.warning("audit.not_fixed", kind=each.kind.value, code=problem.code, message=problem.message)
         return begun
 
-    async def _fix(self, finding: Finding, cases: Mapping[str, PaymentCase], by: str) -> bool:
+    async def _fix(self, finding: Finding, cases: Mapping[str, PaymentCase], looked_at: datetime, by: str) -> bool:
         tenant_id = finding.tenant_id
         if finding.remedy is Remedy.ADOPT:
             tenant_id = await self.inbox.adopt(await self.inbox.gateway.subscription(finding.subject))
@@ -117,7 +121,7 @@ class Auditor:
             if finding.remedy is Remedy.RECORD_CASE:
                 if finding.subject not in cases:
                     return False
-                await payment_cases.put(connection, cases[finding.subject])
+                await payment_cases.put(connection, cases[finding.subject], looked_at=looked_at)
             if finding.remedy is Remedy.NONE or tenant_id is None:
                 return False
             await timeline.add(
@@ -133,37 +137,45 @@ class Auditor:
 
     async def _look(self) -> Picture:
         unreachable: dict[str, str] = {}
-        now, read_at = datetime.now(UTC), datetime.now(UTC)
+        now, read_at = datetime.now(UTC), await self._clock()
         documents: dict[str, list[dict[str, Any]]] = defaultdict(list)
         clocks: dict[str, datetime] = {}
-        cases: list[PaymentCase] = []
         try:
             now = await self.inbox.gateway.now()
             async for document in self.inbox.gateway.subscriptions():
                 customer = document["customer"]
                 documents[customer["id"] if isinstance(customer, dict) else customer].append(document)
             clocks = await customer_clocks.times_of(self.inbox.gateway, documents)
-            cases = await self._cases()
         except TenantryError as error:
             unreachable["Stripe"] = f"{error.code}: {error.message}"
-        # After Stripe: what a tenant was given meanwhile is not taken for too much.
-        async with self.pool.connection() as connection:
-            records = await tenants.all_tenants(connection)
-            placed = await audits.placements(connection)
-            running = await audits.running(connection)
-            waiting = [Event(*row) for row in await audits.open_events(connection)]
-            cells = await platforms.all_platforms(connection)
-        regions = sorted({cell.platform_outputs.region for cell in cells if cell.platform_outputs is not None})
+        cases: list[PaymentCase] = []
+        if not unreachable:
+            try:
+                cases, unreadable = await self._cases()
+                unreachable |= {each.case_id: f"{each.problem.code}: {each.problem.message}" for each in unreadable}
+            except TenantryError as error:
+                unreachable["disputes and refunds"] = f"{error.code}: {error.message}"
         versions: dict[str, str] = {}
         found: Sequence[Resource] = ()
         try:
             versions = await asyncio.to_thread(self.stacks.checkpoint_versions)
         except TenantryError as error:
             unreachable["Pulumi's state"] = f"{error.code}: {error.message}"
+        async with self.pool.connection() as connection:
+            cells = await platforms.all_platforms(connection)
+        regions = sorted({cell.platform_outputs.region for cell in cells if cell.platform_outputs is not None})
         try:
             found = await asyncio.to_thread(self.resources, regions)
         except TenantryError as error:
             unreachable["AWS"] = f"{error.code}: {error.message}"
+        # The registry last and as of one moment: whoever was changed since the others were read is left out.
+        async with self.pool.connection() as connection:
+            await audits.of_one_moment(connection)
+            records = await tenants.all_tenants(connection)
+            placed = await audits.placements(connection)
+            running = await audits.running(connection)
+            waiting = [Event(*row) for row in await audits.open_events(connection)]
+        running |= {record.tenant_id for record in records if record.updated_at > read_at}
         return Picture(
             now=now,
             read_at=read_at,
@@ -180,10 +192,14 @@ class Auditor:
             unreachable=unreachable,
         )
 
-    async def _cases(self) -> list[PaymentCase]:
+    async def _cases(self) -> tuple[list[PaymentCase], list[Unreadable]]:
         since = int((await self.inbox.gateway.now() - CASES_LOOKED_BACK).timestamp())
-        return [case async for case in Cases(self.inbox.gateway).since(since)]
+        told = [each async for each in Cases(self.inbox.gateway).since(since)]
+        return (
+            [each for each in told if isinstance(each, PaymentCase)],
+            [each for each in told if isinstance(each, Unreadable)],
+        )
 
-
-def _any(findings: Sequence[Finding], remedy: Remedy) -> bool:
-    return any(each.remedy is remedy for each in findings)
+    async def _clock(self) -> datetime:
+        async with reading(self.pool) as connection:
+            return await payment_cases.clock(connection)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from components.spec import Access
 from provisioner import payments
 from provisioner.audit.findings import Finding, FindingKind, Remedy
@@ -21,6 +23,8 @@ from provisioner.registry.payment_cases import PaymentCase
 from provisioner.registry.placements import PlacementRecord
 from provisioner.registry.tenants import TenantRecord
 from provisioner.subscriptions import bought
+
+log = structlog.get_logger(__name__)
 
 EVENT_BOUND = timedelta(minutes=15)  #: an event is handled in seconds, and queued again by a sweep after minutes
 PLATFORM_STACK = "platform"
@@ -55,7 +59,7 @@ class Picture:
     records: Sequence[TenantRecord]
     placements: Mapping[str, PlacementRecord]
     versions: Mapping[str, str]  #: stack -> version of its checkpoint
-    running: frozenset[str] = frozenset()  #: tenants whose reconcile is queued or under way
+    running: frozenset[str] = frozenset()  #: tenants that are being changed, or were while the others were read
     clocks: Mapping[str, datetime] = field(default_factory=dict)  #: customers with a time of their own (test clocks)
     cases: Sequence[PaymentCase] = ()
     events: Sequence[Event] = ()
@@ -84,31 +88,47 @@ def _of_tenants(picture: Picture, catalogue: Catalogue, installation: Installati
     for record in picture.records:
         if record.tenant_id in picture.running:
             continue
-        documents = picture.documents.get(record.stripe_customer_id or "", ())
-        what = bought(record.tenant_id, documents, catalogue, expected_livemode=picture.livemode)
-        for problem in what.unreadable:
+        try:
+            yield from list(_of_tenant(picture, record, catalogue, installation))
+        except Exception as error:  # one that can't be judged must not keep the others from being audited
+            log.error("audit.tenant_unreadable", tenant_id=record.tenant_id, exc_info=error)
             yield Finding(
-                FindingKind.SUBSCRIPTION_UNREADABLE,
+                FindingKind.NOT_AUDITED,
                 record.tenant_id,
-                problem.message,
-                problem.hint,
+                f"judging it failed with {type(error).__name__}",
+                "the log has the traceback; with its cause mended: tenantry audit",
                 tenant_id=record.tenant_id,
             )
-        if what.unreadable and not any(map(is_paid, what.states)):
-            continue
-        history = payments.remembered(record)
-        now = picture.clocks.get(record.stripe_customer_id or "", picture.now)
-        decision = decide(standing(record), what.states, catalogue, installation, now, history)
-        yield from _of_decision(picture, record, decision)
-        yield from _doubled(record, what.states)
-        if not documents and record.stripe_customer_id is not None and _failed_with(record, "customer_missing"):
-            yield Finding(
-                FindingKind.CUSTOMER_MISSING,
-                record.stripe_customer_id,
-                f"tenant {record.tenant_id} is bound to it, and Stripe does not know it",
-                "check that TENANTRY_STRIPE_API_KEY is of the account and mode that the customer belongs to",
-                tenant_id=record.tenant_id,
-            )
+
+
+def _of_tenant(
+    picture: Picture, record: TenantRecord, catalogue: Catalogue, installation: Installation
+) -> Iterator[Finding]:
+    documents = picture.documents.get(record.stripe_customer_id or "", ())
+    what = bought(record.tenant_id, documents, catalogue, expected_livemode=picture.livemode)
+    if what.unreadable:
+        yield Finding(
+            FindingKind.SUBSCRIPTION_UNREADABLE,
+            record.tenant_id,
+            "; ".join(sorted(problem.message for problem in what.unreadable)),
+            what.unreadable[0].hint,
+            tenant_id=record.tenant_id,
+        )
+        if not any(map(is_paid, what.states)):
+            return
+    history = payments.remembered(record)
+    now = picture.clocks.get(record.stripe_customer_id or "", picture.now)
+    decision = decide(standing(record), what.states, catalogue, installation, now, history)
+    yield from _of_decision(picture, record, decision)
+    yield from _doubled(record, what.states)
+    if not documents and record.stripe_customer_id is not None and _failed_with(record, "customer_missing"):
+        yield Finding(
+            FindingKind.CUSTOMER_MISSING,
+            record.stripe_customer_id,
+            f"tenant {record.tenant_id} is bound to it, and Stripe does not know it",
+            "check that TENANTRY_STRIPE_API_KEY is of the account and mode that the customer belongs to",
+            tenant_id=record.tenant_id,
+        )
 
 
 def _of_decision(picture: Picture, record: TenantRecord, decision: Decision) -> Iterator[Finding]:
@@ -223,6 +243,8 @@ def _of_stacks(picture: Picture) -> Iterator[Finding]:
         if stack == PLATFORM_STACK or stack.startswith(f"{PLATFORM_STACK}."):
             continue
         record = known.get(stack)
+        if record is not None and record.tenant_id in picture.running:
+            continue
         if record is None or (record.state == TenantState.DESTROYED and record.spec is None):
             yield Finding(
                 FindingKind.ORPHANED_STACK,
@@ -261,7 +283,8 @@ def _of_cases(picture: Picture) -> Iterator[Finding]:
     for case in picture.cases:
         tenant_id = owners.get(case.customer_id)
         before = recorded.get(case.case_id)
-        if tenant_id is None or (before is not None and before["status"] == case.status):
+        known = "none" if before is None else before["status"]  # a refund that failed is none that should be known
+        if tenant_id is None or known == case.status:
             continue
         news = "is not recorded" if before is None else f"is recorded as {before['status']}"
         yield Finding(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from provisioner.billing.history import DisputeStatus
+from provisioner.billing.webhooks import END_OF_TIME
 from provisioner.errors import Quarantined
 from provisioner.registry.payment_cases import CaseKind, PaymentCase
 
@@ -36,24 +37,26 @@ def of_dispute(document: Mapping[str, Any], invoice: Mapping[str, Any] | None) -
         status=status,
         amount=_amount(document, "amount", what),
         currency=_text(document, "currency", what),
-        created=_amount(document, "created", what),
+        created=_time(document, "created", what),
         period_end=period_end_of(invoice),
     )
 
 
 def of_charge(document: Mapping[str, Any], invoice: Mapping[str, Any] | None, now: int) -> PaymentCase | None:
-    """What was refunded of a charge; None if nothing was, or its payer is no customer. ``now``: when it was seen."""
+    """What was refunded of a charge: nothing, if its refund failed. None if its payer is no customer. ``now``: when it
+    was seen."""
     what = f"charge {_text(document, 'id', 'a charge')}"
     customer = _reference(document.get("customer"))
     refunded = _amount(document, "amount_refunded", what)
-    if customer is None or refunded == 0:
+    if customer is None:
         return None
+    part = "none" if refunded == 0 else "full" if document.get("refunded") is True else "partial"
     return PaymentCase(
         case_id=str(document["id"]),
         kind=CaseKind.REFUND,
         customer_id=customer,
         subscription_id=subscription_of(invoice),
-        status="full" if document.get("refunded") is True else "partial",
+        status=part,
         amount=refunded,
         currency=_text(document, "currency", what),
         created=_refunded_at(document, now),
@@ -61,11 +64,15 @@ def of_charge(document: Mapping[str, Any], invoice: Mapping[str, Any] | None, no
     )
 
 
+_UNDONE = ("failed", "canceled")
+
+
 def _refunded_at(charge: Mapping[str, Any], now: int) -> int:
     refunds = charge.get("refunds")
     data = refunds.get("data") if isinstance(refunds, Mapping) else None
-    times = [refund.get("created") for refund in data or []]
-    return max((at for at in times if isinstance(at, int)), default=now)
+    made = [each for each in data or [] if isinstance(each, Mapping) and each.get("status") not in _UNDONE]
+    times = [each.get("created") for each in made]
+    return max((at for at in times if _is_time(at)), default=now)
 
 
 def subscription_of(invoice: Mapping[str, Any] | None) -> str | None:
@@ -78,8 +85,9 @@ def period_end_of(invoice: Mapping[str, Any] | None) -> int | None:
     """The end of what the invoice paid for: the latest of its lines'."""
     lines = None if invoice is None else invoice.get("lines")
     data = lines.get("data") if isinstance(lines, Mapping) else None
-    ends = [line["period"]["end"] for line in data or [] if isinstance(line.get("period"), Mapping)]
-    return max((int(end) for end in ends if isinstance(end, int)), default=None)
+    periods = [line.get("period") for line in data or [] if isinstance(line, Mapping)]
+    ends = [period.get("end") for period in periods if isinstance(period, Mapping)]
+    return max((end for end in ends if _is_time(end)), default=None)
 
 
 def _reference(value: Any) -> str | None:
@@ -100,6 +108,17 @@ def _amount(document: Mapping[str, Any], key: str, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
         _unreadable(what, f"`{key}` is no amount")
     return value
+
+
+def _time(document: Mapping[str, Any], key: str, what: str) -> int:
+    value = document.get(key)
+    if not _is_time(value):
+        _unreadable(what, f"`{key}` is no timestamp")
+    return value
+
+
+def _is_time(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < END_OF_TIME
 
 
 def _unreadable(what: str, reason: str) -> NoReturn:

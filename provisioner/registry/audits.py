@@ -33,6 +33,11 @@ class FindingRow(Protocol):
     def fixable(self) -> bool: ...
 
 
+async def of_one_moment(connection: AsyncConnection) -> None:
+    """Have the transaction that begins with it see the registry as it is now, whatever is changed meanwhile."""
+    await connection.execute(_sql("of_one_moment"))
+
+
 async def open_events(connection: AsyncConnection) -> list[tuple[Any, ...]]:
     """(event_id, type, status, reason, received_at) of the first 1000 that are not handled."""
     cursor = await connection.execute(_sql("events"))

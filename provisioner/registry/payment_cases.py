@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from psycopg import AsyncConnection
@@ -29,11 +30,20 @@ class PaymentCase:
     status: str
     amount: int
     currency: str
-    created: int
+    created: int  #: of a refund: when the last of it was made
     period_end: int | None
 
 
-async def put(connection: AsyncConnection, case: PaymentCase) -> bool:
-    """Record what Stripe says now; True if that is news."""
-    cursor = await connection.execute(_sql("put"), asdict(case))
+async def clock(connection: AsyncConnection) -> datetime:
+    """The registry's time: for ``put``, taken before Stripe is asked."""
+    cursor = await connection.execute(_sql("clock"))
+    row = await cursor.fetchone()
+    assert row is not None
+    at: datetime = row[0]
+    return at
+
+
+async def put(connection: AsyncConnection, case: PaymentCase, *, looked_at: datetime) -> bool:
+    """Record what a look at Stripe that began at ``looked_at`` saw; False if one that began later was recorded."""
+    cursor = await connection.execute(_sql("put"), {**asdict(case), "looked_at": looked_at})
     return cursor.rowcount == 1

@@ -48,13 +48,15 @@ CREATE TABLE IF NOT EXISTS registry.payment_case (
     kind            text NOT NULL CHECK (kind IN ('dispute', 'refund')),
     customer_id     text NOT NULL,
     subscription_id text,                   -- what the payment was for; null: unknown
-    status          text NOT NULL,          -- of the dispute; of a refund `full` or `partial`
+    status          text NOT NULL,          -- of the dispute; of a refund `full`, `partial` or, if it failed, `none`
     amount          bigint NOT NULL,        -- disputed or refunded, smallest unit of the currency
     currency        text NOT NULL,
     created_at      timestamptz NOT NULL,
     period_end      timestamptz,            -- of what the payment was for
     updated_at      timestamptz NOT NULL DEFAULT now()
 );
+-- When the look at Stripe began that the row comes from: an older one, that ended later, changes nothing.
+ALTER TABLE registry.payment_case ADD COLUMN IF NOT EXISTS looked_at timestamptz NOT NULL DEFAULT '-infinity';
 CREATE INDEX IF NOT EXISTS payment_case_customer ON registry.payment_case (customer_id);
 
 -- Where a tenant lives now. The row exists while the tenant stands.

@@ -1,3 +1,5 @@
+-- name: of_one_moment
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY
 -- name: events
 SELECT event_id, type, status, reason, received_at FROM registry.event WHERE status IN ('received', 'quarantined')
  ORDER BY received_at, event_id LIMIT 1000
@@ -10,9 +12,10 @@ SELECT tenant_id FROM registry.operation WHERE status = 'running' AND tenant_id 
 SELECT * FROM registry.placement
 -- name: record
 INSERT INTO registry.audit_finding (kind, subject, tenant_id, what, fix, fixable)
-SELECT kind, subject, tenant_id, what, fix, fixable
+SELECT DISTINCT ON (kind, subject) kind, subject, tenant_id, what, fix, fixable
   FROM unnest(%(kind)s::text[], %(subject)s::text[], %(tenant_id)s::text[], %(what)s::text[], %(fix)s::text[],
               %(fixable)s::boolean[]) AS f (kind, subject, tenant_id, what, fix, fixable)
+ ORDER BY kind, subject  -- in an order that two audits share
 ON CONFLICT (kind, subject) DO UPDATE
    SET tenant_id = excluded.tenant_id, what = excluded.what, fix = excluded.fix, fixable = excluded.fixable,
        last_seen_at = now()

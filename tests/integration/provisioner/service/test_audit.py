@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from provisioner.audit.compare import Resource
 from provisioner.audit.findings import Finding, FindingKind
 from provisioner.audit.tagged import ResourcesUnreadable
 from provisioner.billing.fake import customer_document, subscription_document
+from provisioner.errors import StripeUnavailable
 from provisioner.registry import audits
 from tests.integration.provisioner.service.harness import CATALOGUE, INSTALLATION, Service, open_service
 
@@ -178,6 +179,55 @@ def test_a_second_paid_subscription_and_an_unreadable_one_are_told(play: Callabl
     play(scenario)
 
 
+def test_a_tenant_with_two_unreadable_subscriptions_is_told_once(play: Callable[[Scenario], None]) -> None:
+    async def scenario(books: Books) -> None:
+        await books.sell()
+        for name in ("sub_x", "sub_y"):
+            await books.sell(name=name, plan="nobody_sells_this", told=False)
+        (found,) = (await books.auditor.run()).findings
+        assert (found.kind, found.subject) == (FindingKind.SUBSCRIPTION_UNREADABLE, "acme")
+        assert "sub_x" in found.what
+        assert "sub_y" in found.what
+
+    play(scenario)
+
+
+def test_a_tenant_that_can_not_be_judged_keeps_no_other_from_being_audited(play: Callable[[Scenario], None]) -> None:
+    async def scenario(books: Books) -> None:
+        await books.sell()
+        await books.sell("globex")
+        await books.execute("UPDATE registry.tenant SET plan = 'enterprise'")
+        await books.execute("""UPDATE registry.tenant SET spec = '{"no": "spec"}' WHERE tenant_id = 'acme'""")
+        found = (await books.auditor.run()).findings
+        assert [(each.kind.value, each.subject) for each in found] == [
+            ("entitlement_drift", "globex"),
+            ("not_audited", "acme"),
+        ]
+
+    play(scenario)
+
+
+def test_whoever_is_changed_while_the_audit_reads_is_left_out(play: Callable[[Scenario], None]) -> None:
+    async def scenario(books: Books) -> None:
+        await books.sell()
+
+        def changed(regions: Sequence[str]) -> Sequence[Resource]:
+            """Between the reading of Stripe and that of the registry the subscription ends, and its tenant follows."""
+
+            async def later() -> None:
+                await books.sell(status="canceled", ended_at=SECONDS, canceled_at=SECONDS)
+
+            asyncio.run_coroutine_threadsafe(later(), loop).result(timeout=30)
+            return []
+
+        loop = asyncio.get_running_loop()
+        books.auditor.resources = changed
+        assert await books.findings() == []
+        assert (await books.service.tenant("acme")).access == "retained"
+
+    play(scenario)
+
+
 def test_stacks_and_resources_of_nobody_are_told_and_never_touched(play: Callable[[Scenario], None]) -> None:
     async def scenario(books: Books) -> None:
         await books.sell()
@@ -227,6 +277,45 @@ def test_a_dispute_that_no_event_told_of_is_found_and_counts(play: Callable[[Sce
     play(scenario)
 
 
+def test_a_dispute_that_nobody_understands_hides_nothing_else(play: Callable[[Scenario], None]) -> None:
+    async def scenario(books: Books) -> None:
+        await books.sell()
+        await books.execute("UPDATE registry.tenant SET plan = 'enterprise'")
+        gateway = books.service.gateway
+        gateway.put_charge({"id": "ch_1", "object": "charge", "customer": "cus_acme", "payment_intent": None})
+        gateway.put_dispute({"id": "du_1", "charge": "ch_1", "status": "in_space", "created": SECONDS})
+        gateway.put_refund({"id": "re_1", "charge": "ch_gone", "created": SECONDS})
+        audit = await books.auditor.run()
+        assert not audit.complete
+        assert [(each.kind.value, each.subject) for each in audit.findings] == [
+            ("entitlement_drift", "acme"),
+            ("not_audited", "ch_gone"),
+            ("not_audited", "du_1"),
+        ]
+
+    play(scenario)
+
+
+def test_a_refund_that_failed_is_no_case(play: Callable[[Scenario], None]) -> None:
+    async def scenario(books: Books) -> None:
+        await books.sell()
+        charge = {"id": "ch_1", "object": "charge", "customer": "cus_acme", "payment_intent": None, "currency": "usd"}
+        books.service.gateway.put_charge({**charge, "amount_refunded": 0, "refunded": False})
+        books.service.gateway.put_refund({"id": "re_1", "charge": "ch_1", "status": "failed", "created": SECONDS})
+        assert await books.findings() == []
+        books.service.gateway.put_charge({**charge, "amount_refunded": 9900, "refunded": True})
+        assert await books.findings() == [("payment_case_unknown", "acme")]
+        await books.fix()
+        books.service.gateway.put_charge({**charge, "amount_refunded": 0, "refunded": False})
+        assert await books.findings() == [("payment_case_unknown", "acme")]
+        await books.fix()
+        assert await books.findings() == []
+        [case] = (await books.service.tenant("acme")).payment_cases or []
+        assert (case["status"], case["amount"]) == ("none", 0)
+
+    play(scenario)
+
+
 def test_a_customer_on_a_test_clock_is_judged_by_it(play: Callable[[Scenario], None]) -> None:
     async def scenario(books: Books) -> None:
         gateway = books.service.gateway
@@ -272,6 +361,25 @@ def test_what_can_not_be_read_is_a_finding_and_nothing_is_concluded_from_it(play
             (FindingKind.NOT_AUDITED, "AWS"),
             (FindingKind.NOT_AUDITED, "Stripe"),
         ]
+
+    play(scenario)
+
+
+def test_stripe_that_fails_half_way_makes_nobody_unknown(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(books: Books) -> None:
+        await books.sell()
+        gateway, listed = books.service.gateway, books.service.gateway.subscriptions
+
+        async def broken() -> AsyncIterator[dict[str, Any]]:
+            async for document in listed():
+                yield document
+            raise StripeUnavailable("Stripe broke off")
+
+        monkeypatch.setattr(gateway, "subscriptions", broken)
+        audit = await books.auditor.run()
+        assert [(each.kind, each.subject) for each in audit.findings] == [(FindingKind.NOT_AUDITED, "Stripe")]
 
     play(scenario)
 
