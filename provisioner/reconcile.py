@@ -201,7 +201,8 @@ class Reconciler:
         if decision.course is Course.NOTHING:
             return entitlement_of(decision, history) != recorded_entitlement(record)
         if decision.course is not Course.CONVERGE:
-            return record.failure is None
+            # what failed for a while has its next attempt planned, unless that was lost
+            return record.failure is None or record.failure.get("class") != "operator"
         if entitlement_of(decision, history) != recorded_entitlement(record):
             return True
         if record.failure is not None and record.failure.get("class") == "operator":
@@ -280,9 +281,13 @@ class Reconciler:
     async def _entitle(self, record: TenantRecord, decision: Decision, history: PaymentHistory) -> None:
         """What needs no stack: entitlements, access that is withdrawn, and access that the stack gives already."""
         entitlement = entitlement_of(decision, history)
-        at_once = decision.course is not Course.DESTROY and _needs_no_stack(record, decision)
+        access, at_once = decision.access, _needs_no_stack(record, decision)
+        if decision.course is Course.DESTROY:
+            # Until it is gone it is retained; who still had access, as under a plan that retains nothing, loses it
+            # before the last export is made.
+            access, at_once = Access.RETAINED, Access(record.access).serves
         state = decision.state if record.state in SETTLED and _stack_gives(record, decision) else None
-        access_stays = not at_once or (record.access, record.access_reason) == (decision.access, decision.reason)
+        access_stays = not at_once or (record.access, record.access_reason) == (access, decision.reason)
         if entitlement == recorded_entitlement(record) and access_stays and state in (None, record.state):
             return
         async with self.pool.connection() as connection:
@@ -290,9 +295,9 @@ class Reconciler:
             changed = False
             if at_once:
                 changed = await tenants.set_access(
-                    connection, record.tenant_id, decision.access, reason=decision.reason, since=decision.access_since
+                    connection, record.tenant_id, access, reason=decision.reason, since=decision.access_since
                 )
-                await placements.set_access(connection, record.tenant_id, decision.access)
+                await placements.set_access(connection, record.tenant_id, access)
             if state is not None and state != record.state:
                 await tenants.set_state(connection, record.tenant_id, state)
             if news or changed:
@@ -303,7 +308,7 @@ class Reconciler:
                     decision.why,
                     detail={
                         "plan": decision.plan,
-                        "access": decision.access,
+                        "access": access,
                         "reason": decision.reason,
                         "tier": decision.placed_tier,
                         "pending_graduation": decision.pending_graduation,

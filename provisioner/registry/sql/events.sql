@@ -48,7 +48,7 @@ SELECT event_id FROM processed
 UPDATE registry.event
    SET status = %(status)s, reason = %(reason)s, hint = %(hint)s, tenant_id = coalesce(%(tenant_id)s, tenant_id),
        processed_at = now()
- WHERE event_id = %(event_id)s
+ WHERE event_id = %(event_id)s AND status = 'received'  -- what another look has answered meanwhile stays so
 -- name: reopen
 UPDATE registry.event SET status = 'received', reason = NULL, hint = NULL, processed_at = NULL
  WHERE event_id = ANY(%(event_ids)s) AND status IN ('quarantined', 'received') RETURNING event_id

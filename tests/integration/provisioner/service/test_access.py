@@ -13,8 +13,8 @@ import pytest
 from provisioner.billing.catalogue import Catalogue
 from provisioner.billing.fake import customer_document, price_document, subscription_document
 from provisioner.billing.pricing import PricingModel
-from provisioner.errors import EngineFailed
-from provisioner.registry import queue, tenants
+from provisioner.errors import EngineFailed, NotFound
+from provisioner.registry import events, queue, tenants
 from provisioner.registry.queue import Priority
 from tests.integration.provisioner.service.harness import Service, open_service
 
@@ -197,6 +197,71 @@ def test_a_dispute_restricts_until_it_is_decided(play: Callable[[Scenario], None
     play(scenario)
 
 
+def test_a_look_that_took_long_does_not_undo_a_newer_one(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers look at one dispute, and the one that saw it open is the last to write it down."""
+
+    async def scenario(service: Service) -> None:
+        await sell(service)
+        gateway, look_at = service.gateway, service.gateway.dispute
+        opened = service.event("charge.dispute.created", dispute(service, "needs_response"))
+        await service.deliver(opened)
+
+        async def slow(dispute_id: str) -> dict[str, Any]:
+            seen = await look_at(dispute_id)
+            monkeypatch.setattr(gateway, "dispute", look_at)
+            closed = service.event("charge.dispute.closed", dispute(service, "won"))
+            await service.deliver(closed)
+            await service.inbox.handle(closed["id"])
+            return seen
+
+        monkeypatch.setattr(gateway, "dispute", slow)
+        await service.work()
+        [case] = (await service.tenant("acme")).payment_cases or []
+        assert case["status"] == "won"
+        assert (await look(service))[0] == "full"
+
+    play(scenario)
+
+
+def test_a_refund_of_the_rest_counts_from_then_on(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: Service) -> None:
+        await sell(service)
+        charge = {"id": "ch_1", "object": "charge", "customer": "cus_acme", "payment_intent": None, "currency": "usd"}
+        for days, amount, total in ((1, 100, False), (20, 99000, True), (20, 99000, True)):
+            refund = {"created": int((BEGAN + days * DAY).timestamp()), "status": "succeeded"}
+            failed = {"created": int((BEGAN + (days + 1) * DAY).timestamp()), "status": "failed"}
+            part = {**charge, "amount_refunded": amount, "refunded": total, "refunds": {"data": [refund, failed]}}
+            service.gateway.put_charge(part)
+            await service.deliver(service.event("charge.refunded", part))
+            await service.work()
+        [case] = (await service.tenant("acme")).payment_cases or []
+        assert (case["status"], datetime.fromisoformat(case["created_at"])) == ("full", BEGAN + 20 * DAY)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("created", [-1, 2**40, 2**52, "soon"])
+def test_a_dispute_of_a_time_that_no_calendar_has_is_quarantined(
+    play: Callable[[Scenario], None], created: Any
+) -> None:
+    async def scenario(service: Service) -> None:
+        await sell(service)
+        document = {**dispute(service, "lost"), "created": created}
+        service.gateway.put_dispute(document)
+        event = service.event("charge.dispute.closed", document)
+        await service.deliver(event)
+        await service.work()
+        async with service.pool.connection() as connection:
+            record = await events.get(connection, event["id"])
+        assert record is not None
+        assert (record.status, (record.reason or "").split(":")[0]) == ("quarantined", "unreadable_object")
+        assert (await look(service))[0] == "full"
+
+    play(scenario)
+
+
 def test_a_dispute_that_comes_before_its_tenant_counts_as_soon_as_that_is_known(
     play: Callable[[Scenario], None],
 ) -> None:
@@ -278,6 +343,48 @@ def test_a_customer_on_a_test_clock_lives_by_it(play: Callable[[Scenario], None]
         service.gateway.put_test_clock("clock_1", SECONDS + 8 * 86400)
         await service.reconcile("acme")
         assert (await look(service))[0] == "throttled"
+
+    play(scenario)
+
+
+def test_who_is_destroyed_from_full_access_loses_it_first(play: Callable[[Scenario], None]) -> None:
+    """Nobody looked for longer than the retention, or there is none: no write may come after the final export."""
+
+    async def scenario(service: Service) -> None:
+        await sell(service)
+        service.stacks.fail = [EngineFailed("throttled")]
+        ended = int((BEGAN - 100 * DAY).timestamp())
+        await sell(service, "canceled", ended_at=ended, canceled_at=ended)
+        record, placement = await service.tenant("acme"), await service.placement("acme")
+        assert placement is not None
+        assert (record.access, record.access_reason, placement.access) == ("retained", "canceled", "retained")
+        await service.settle()
+        assert (await service.tenant("acme")).access == "deleted"
+        assert await service.placement("acme") is None
+
+    play(scenario)
+
+
+def test_an_event_that_another_look_answered_is_not_quarantined_afterwards(
+    play: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(service: Service) -> None:
+        await sell(service)
+        gateway, load = service.gateway, service.gateway.subscription
+        event = service.event("customer.subscription.updated", await load("sub_acme"))
+        await service.deliver(event)
+
+        async def behind(subscription_id: str) -> dict[str, Any]:
+            monkeypatch.setattr(gateway, "subscription", load)
+            await service.inbox.handle(event["id"])
+            raise NotFound("a copy of Stripe's data that is behind")
+
+        monkeypatch.setattr(gateway, "subscription", behind)
+        await service.work()
+        async with service.pool.connection() as connection:
+            record = await events.get(connection, event["id"])
+        assert record is not None
+        assert (record.status, record.reason) == ("processed", None)
 
     play(scenario)
 
