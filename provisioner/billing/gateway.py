@@ -44,8 +44,8 @@ class BillingGateway(Protocol):
     async def product(self, product_id: str) -> Document: ...
 
     async def now(self, test_clock: str | None = None) -> datetime:
-        """Billing time. In live mode this machine's; in test mode Stripe's own, or that of a test clock: who moves
-        it there moves every date that access depends on."""
+        """Billing time. In live mode this machine's, ``ClockDiffers`` if Stripe's last answer was of another hour; in
+        test mode Stripe's own, or that of a test clock: who moves it there moves every date that access depends on."""
         ...
 
     async def invoices_of(self, customer_id: str, status: str) -> list[Document]:
