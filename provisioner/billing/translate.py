@@ -235,8 +235,10 @@ def tenant_of(document: Mapping[str, Any]) -> str:
 
 
 def is_paid(state: SubscriptionState) -> bool:
-    """Whether nothing better can be said of a subscription by its status."""
-    return state.status in (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
+    """Whether nothing better can be said of a subscription by its own state."""
+    if state.status is SubscriptionStatus.ACTIVE:
+        return state.collection_paused is not CollectionPause.VOID
+    return state.status is SubscriptionStatus.TRIALING
 
 
 def _customer(document: Mapping[str, Any], what: str) -> tuple[str, Mapping[str, Any]]:

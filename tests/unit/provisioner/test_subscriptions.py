@@ -112,6 +112,13 @@ def test_one_that_may_give_access_and_can_not_be_read_stops_the_decision() -> No
         states_of(ended("sub_1", 300), document("sub_2", "active", price="gone_monthly"))
 
 
+def test_a_readable_one_that_pays_for_all_makes_up_for_another_that_can_not_be_read() -> None:
+    paid, odd = document("sub_1", "active"), document("sub_2", "active", price="gone_monthly")
+    assert [state.subscription_id for state in states_of(odd, paid)] == ["sub_1"]
+    with pytest.raises(SubscriptionUnreadable, match="sub_2"):  # that one gives no service
+        states_of(odd, {**paid, "pause_collection": {"behavior": "void", "resumes_at": None}})
+
+
 @pytest.mark.parametrize("quantity", [-1, 2**31, 10**30])
 def test_quantities_beyond_reason_are_not_believed(quantity: int) -> None:
     found = document("sub_1", "active")
