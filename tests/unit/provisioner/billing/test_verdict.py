@@ -313,6 +313,15 @@ def test_nothing_changes_before_the_time_it_names(
         pytest.fail(f"{first.access} became {second.access} unannounced")
 
 
+@pytest.mark.parametrize("field", ["cancel_at", "trial_end", "resumes_at"])
+def test_a_date_that_is_past_is_not_looked_at_again(field: str) -> None:
+    """Stripe is late with what it does at its date: its event will tell."""
+    status = SubscriptionStatus.TRIALING if field == "trial_end" else ACTIVE
+    pause = CollectionPause.VOID if field == "resumes_at" else None
+    found = verdict(subscription(status, collection_paused=pause, **{field: BEGAN + 3 * DAY}), days=3)
+    assert found.next_change_at is None
+
+
 @settings(deadline=None)
 @given(SOME, histories(), st.integers(-90 * DAY, 90 * DAY))
 def test_what_is_to_come_lies_ahead(found: list[SubscriptionState], history: PaymentHistory, seconds: int) -> None:
