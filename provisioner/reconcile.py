@@ -137,6 +137,7 @@ class Reconciler:
             return decide(standing(record), states, self.catalogue, self.installation, now, history)
 
         decision = decision_for(record)
+        what.require_enough(decision.verdict.access.serves)
         if decision.course is Course.REVIVE:
             record = await self._revive(record)
             decision = decision_for(record)
@@ -196,6 +197,7 @@ class Reconciler:
         try:
             states, history = what.require_readable(), payments.remembered(record)
             decision = decide(standing(record), states, self.catalogue, self.installation, now, history)
+            what.require_enough(decision.verdict.access.serves)
         except TenantryError as error:
             return record.failure is None or record.failure.get("code") != error.code
         if decision.course is Course.NOTHING:

@@ -33,10 +33,15 @@ class Bought:
 
     def require_readable(self) -> tuple[SubscriptionState, ...]:
         """The states, unless an unreadable subscription could change the verdict: then ``SubscriptionUnreadable``."""
-        if self.unreadable and not any(map(is_paid, self.states)):
+        self.require_enough(any(map(is_paid, self.states)))
+        return self.states
+
+    def require_enough(self, serves: bool) -> None:
+        """``SubscriptionUnreadable`` unless the readable ones give access, or are all there is: a trial that is
+        refused, or a payment that was taken back, must not close a tenant that may have paid otherwise."""
+        if self.unreadable and not serves:
             first = self.unreadable[0]
             raise SubscriptionUnreadable(f"nothing was changed: {first.message}", hint=first.hint)
-        return self.states
 
 
 def bought(

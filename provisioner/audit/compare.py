@@ -114,11 +114,11 @@ def _of_tenant(
             what.unreadable[0].hint,
             tenant_id=record.tenant_id,
         )
-        if not any(map(is_paid, what.states)):
-            return
     history = payments.remembered(record)
     now = picture.clocks.get(record.stripe_customer_id or "", picture.now)
     decision = decide(standing(record), what.states, catalogue, installation, now, history)
+    if what.unreadable and not (any(map(is_paid, what.states)) and decision.verdict.access.serves):
+        return  # as in a reconcile, nothing is concluded
     yield from _of_decision(picture, record, decision)
     yield from _doubled(record, what.states)
     if not documents and record.stripe_customer_id is not None and _failed_with(record, "customer_missing"):

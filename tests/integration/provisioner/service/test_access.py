@@ -262,6 +262,23 @@ def test_a_dispute_of_a_time_that_no_calendar_has_is_quarantined(
     play(scenario)
 
 
+def test_a_payment_taken_back_closes_nobody_who_may_have_paid_otherwise(play: Callable[[Scenario], None]) -> None:
+    async def scenario(service: Service) -> None:
+        await sell(service)
+        owe(service, BEGAN - DAY, paid=True)
+        await sell(service, name="sub_odd", plan="nobody_sells_this")
+        await service.deliver(service.event("charge.dispute.closed", dispute(service, "lost")))
+        await service.work()
+        record = await service.tenant("acme")
+        assert (record.access, (record.failure or {}).get("code")) == ("full", "subscription_unreadable")
+        await service.settle()  # and the sweep comes to rest
+        service.gateway.remove_subscription("sub_odd")
+        await service.settle()
+        assert (await look(service))[:2] == ("suspended", "dispute_lost")
+
+    play(scenario)
+
+
 def test_a_dispute_that_comes_before_its_tenant_counts_as_soon_as_that_is_known(
     play: Callable[[Scenario], None],
 ) -> None:
